@@ -260,7 +260,8 @@ class Qemu:
         if report:
             raise QemuDied(f'{self.name}: {report}; {self.says()}')
 
-    def _says(self):
+    def says(self):
+        """Its stderr, as the end of a message."""
         said = self.stderr().strip()
         return f'its stderr:\n{said}' if said else 'its stderr is empty'
 
