@@ -1,0 +1,65 @@
+# The front: installs what is missing, and calls the project's own build
+# (meson.build). `make help` lists what there is.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+SANITIZE ?=
+ifneq ($(filter-out 0 no,$(SANITIZE)),)
+flag := --sanitize
+project := build/sanitize/project
+else
+flag :=
+project := build/project
+endif
+
+# One thing after the other; ninja does the rest on all cores.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+ninja := ninja --quiet -C $(project)
+prepare := @scripts/project $(flag)
+check := scripts/check $(flag)
+
+suites := unit qtest interop build
+
+all: ## build QEMU with the series, into build/bin (the default)
+	$(prepare) build run
+	@$(ninja) qemu
+
+demo: ## migrate a real Linux guest live over stream version 4
+	$(prepare) build run guest demo
+	@$(ninja) demo
+
+check: ## everything that proves the project
+	$(prepare) build run guest test
+	@$(check) $(suites)
+
+$(suites:%=check-%): check-%: ## a part of it
+	$(prepare) build run guest test
+	@$(check) $*
+
+bench: ## measure against the distribution's QEMU (half an hour, quiet machine)
+	$(prepare) build run guest test bench
+	@$(ninja) bench
+
+tree: ## assemble or update build/tree, QEMU's source with the series
+	@scripts/deps build
+	@scripts/tree
+
+refresh: ## rewrite patches/ from the commits in build/tree
+	@scripts/refresh
+
+tree-reset: ## drop what build/tree has beyond patches/
+	@scripts/tree reset
+
+check-series: ## build QEMU after each patch of the series (slow)
+	$(prepare) build run
+	@scripts/check-series
+
+clean: ## remove build/, with all that was fetched and built
+	@scripts/clean
+
+help: ## this list
+	@scripts/help
+
+.PHONY: all demo check $(suites:%=check-%) bench tree refresh tree-reset \
+        check-series clean help
