@@ -1,0 +1,153 @@
+/*
+ * Migration stream version 4: records, the codec
+ *
+ * What stands on the wire, and nothing else: the preamble, a record's header
+ * and a section's identification.  Implements "Records" and "Sections" of
+ * docs/devel/migration-v4/wire-format.rst, which is the authority on every
+ * byte.  Pure: knows neither machine nor channel.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_STREAM_RECORD_H
+#define MIGRATION_STREAM_RECORD_H
+
+#include "qemu/units.h"
+
+/* The preamble: as in every version, so that any reader can name this one */
+#define STREAM_MAGIC 0x5145564dU
+#define STREAM_VERSION 4
+#define STREAM_PREAMBLE_SIZE 8
+
+/* Longest payload of one record, in bytes; longer sections are chains */
+#define STREAM_PAYLOAD_MAX (128 * KiB)
+
+/* Most sections that one stream may have */
+#define STREAM_SECTIONS_MAX 65536
+
+typedef enum StreamRecordType {
+    STREAM_RECORD_END = 0x00,
+    STREAM_RECORD_SECTION_START = 0x01,
+    STREAM_RECORD_SECTION_PART = 0x02,
+    STREAM_RECORD_SECTION_END = 0x03,
+    STREAM_RECORD_SECTION_FULL = 0x04,
+    STREAM_RECORD_VMDESCRIPTION = 0x06,
+    STREAM_RECORD_CONFIGURATION = 0x07,
+    STREAM_RECORD_COMMAND = 0x08,
+    STREAM_RECORD_RETURN_PATH = 0x09,
+} StreamRecordType;
+
+/* The last record of its section */
+#define STREAM_FLAG_LAST 0x0001
+/* A reader that does not know the type skips the record */
+#define STREAM_FLAG_OPTIONAL 0x0002
+#define STREAM_FLAGS_KNOWN (STREAM_FLAG_LAST | STREAM_FLAG_OPTIONAL)
+
+/* A record's header as it stands on the wire; every field is big endian */
+typedef struct QEMU_PACKED StreamRecordHeader {
+    uint16_t type;
+    uint16_t flags;
+    uint32_t section_id;
+    uint32_t length;
+    uint32_t payload_crc;
+    uint64_t offset;
+    uint32_t header_crc;
+} StreamRecordHeader;
+
+#define STREAM_HEADER_SIZE 28
+
+/* A section's identification as it stands on the wire, without the name */
+typedef struct QEMU_PACKED StreamIdentHeader {
+    uint32_t instance_id;
+    uint32_t version_id;
+    uint8_t name_length;
+} StreamIdentHeader;
+
+/* The header, a name of 1 to 255 bytes, and a checksum of both */
+#define STREAM_IDENT_MAX (sizeof(StreamIdentHeader) + 255 + 4)
+
+/* A record's header in host terms */
+typedef struct StreamRecord {
+    uint16_t type;
+    uint16_t flags;
+    uint32_t section_id;
+    uint32_t length;        /* of the payload, in bytes */
+    uint32_t payload_crc;   /* CRC32C of the payload */
+    uint64_t offset;        /* of this header, from the stream's first byte */
+} StreamRecord;
+
+/* Which device a section is about */
+typedef struct StreamIdent {
+    uint32_t instance_id;
+    uint32_t version_id;
+    char name[256];
+} StreamIdent;
+
+/**
+ * stream_crc32c: CRC32C (Castagnoli), as iSCSI and RFC 3720 have it
+ *
+ * @data: the bytes
+ * @length: how many, in bytes
+ *
+ * It finds damage; it is no authentication, which is what TLS is for.
+ */
+uint32_t stream_crc32c(const void *data, size_t length);
+
+/**
+ * stream_record_type_name: what a record type is called in messages
+ *
+ * Returns: a static string, or NULL for a type that this version lacks.
+ */
+const char *stream_record_type_name(uint16_t type);
+
+/**
+ * stream_record_encode: write a record's header
+ *
+ * @record: what to write
+ * @wire: %STREAM_HEADER_SIZE bytes, filled in with their own checksum
+ */
+void stream_record_encode(const StreamRecord *record, uint8_t *wire);
+
+/**
+ * stream_record_decode: check and read a record's header
+ *
+ * @wire: %STREAM_HEADER_SIZE bytes
+ * @offset: where in the stream they stood, in bytes
+ * @record: filled in on success
+ * @errp: says which check failed, what was expected and what came
+ *
+ * The checksum comes first: no field is looked at before it has passed.
+ * The type is not judged here, because the flags decide on an unknown one.
+ *
+ * Returns: %true on success, %false with @errp set.
+ */
+bool stream_record_decode(const uint8_t *wire, uint64_t offset,
+                          StreamRecord *record, Error **errp);
+
+/**
+ * stream_ident_encode: write a section's identification
+ *
+ * @ident: the name has 1 to 255 bytes
+ * @wire: room for %STREAM_IDENT_MAX bytes
+ *
+ * Returns: the number of bytes written.
+ */
+size_t stream_ident_encode(const StreamIdent *ident, uint8_t *wire);
+
+/**
+ * stream_ident_decode: check and read a section's identification
+ *
+ * @wire: the beginning of the section's first payload
+ * @length: how many bytes there are
+ * @ident: filled in on success, its name terminated with a NUL
+ * @errp: says what is wrong
+ *
+ * The identification has a checksum of its own, so that a section whose
+ * state is damaged can still be called by its name.
+ *
+ * Returns: the number of bytes that it takes, or 0 with @errp set.
+ */
+size_t stream_ident_decode(const uint8_t *wire, size_t length,
+                           StreamIdent *ident, Error **errp);
+
+#endif

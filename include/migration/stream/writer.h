@@ -1,0 +1,84 @@
+/*
+ * Migration stream version 4: the writer
+ *
+ * Turns what a saver writes into records.  Pure: the bytes go to a function
+ * of the caller's.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_STREAM_WRITER_H
+#define MIGRATION_STREAM_WRITER_H
+
+#include "migration/stream/record.h"
+
+typedef struct StreamWriter StreamWriter;
+
+/**
+ * StreamWriteFunc: takes all of the bytes, or fails
+ *
+ * @opaque: what was given to stream_writer_new()
+ * @data: the bytes; they are the writer's, and change after the call
+ * @length: how many, in bytes, never 0
+ * @errp: set on failure
+ *
+ * Returns: %true when all are taken.
+ */
+typedef bool StreamWriteFunc(void *opaque, const void *data, size_t length,
+                             Error **errp);
+
+/**
+ * stream_writer_new: a writer at the beginning of a stream
+ *
+ * The caller frees it with stream_writer_free().
+ */
+StreamWriter *stream_writer_new(StreamWriteFunc *write, void *opaque);
+void stream_writer_free(StreamWriter *w);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StreamWriter, stream_writer_free)
+
+/**
+ * stream_writer_preamble: write the preamble ("Preamble" in the specification)
+ *
+ * Only at the very beginning.  A return path has none.
+ */
+bool stream_writer_preamble(StreamWriter *w, Error **errp);
+
+/**
+ * stream_writer_begin: open a section
+ *
+ * @type: of all its records
+ * @flags: %STREAM_FLAG_OPTIONAL or 0
+ * @section_id: which section this is
+ * @ident: written first, for types that identify their section; else NULL
+ *
+ * No section may be open.
+ */
+void stream_writer_begin(StreamWriter *w, uint16_t type, uint16_t flags,
+                         uint32_t section_id, const StreamIdent *ident);
+
+/**
+ * stream_writer_append: add bytes to the open section
+ *
+ * They are copied before they are checksummed, as live guest memory changes
+ * under the sender's hands: what is sent is what the checksum was taken over.
+ *
+ * Returns: %false, with @errp set, when a full record could not be written.
+ */
+bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
+                          Error **errp);
+
+/**
+ * stream_writer_end: write the open section's last record
+ */
+bool stream_writer_end(StreamWriter *w, Error **errp);
+
+/* Whether a section is open */
+bool stream_writer_in_section(const StreamWriter *w);
+
+/* Bytes written so far, preamble and headers included */
+uint64_t stream_writer_bytes(const StreamWriter *w);
+
+/* Records written so far */
+uint64_t stream_writer_records(const StreamWriter *w);
+
+#endif

@@ -1,0 +1,225 @@
+/*
+ * Migration stream version 4: the channel
+ *
+ * Implements "Records" and "The return path" of
+ * docs/devel/migration-v4/wire-format.rst on top of any transport.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "migration/stream/channel.h"
+#include "migration/qemu-file.h"
+
+/* For stream_channel_of(), which every VMState structure asks */
+static ObjectClass *stream_channel_class;
+
+static bool stream_channel_send(void *opaque, const void *data, size_t length,
+                                Error **errp)
+{
+    StreamChannel *sc = opaque;
+
+    return qio_channel_write_all(sc->base, data, length, errp) == 0;
+}
+
+static ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
+                                      Error **errp)
+{
+    StreamChannel *sc = opaque;
+
+    for (;;) {
+        ssize_t n = qio_channel_read(sc->base, data, length, errp);
+
+        if (n != QIO_CHANNEL_ERR_BLOCK) {
+            return n;
+        }
+        if (qemu_in_coroutine()) {
+            qio_channel_yield(sc->base, G_IO_IN);
+        } else {
+            qio_channel_wait(sc->base, G_IO_IN);
+        }
+    }
+}
+
+StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
+{
+    StreamChannel *sc = STREAM_CHANNEL(object_new(TYPE_STREAM_CHANNEL));
+
+    sc->base = QIO_CHANNEL(object_ref(OBJECT(base)));
+    sc->outgoing = outgoing;
+    sc->writer = stream_writer_new(stream_channel_send, sc);
+    sc->reader = stream_reader_new(stream_channel_receive, sc);
+    if (qio_channel_has_feature(base, QIO_CHANNEL_FEATURE_SHUTDOWN)) {
+        qio_channel_set_feature(QIO_CHANNEL(sc), QIO_CHANNEL_FEATURE_SHUTDOWN);
+    }
+    return sc;
+}
+
+StreamChannel *stream_channel_of(QEMUFile *f)
+{
+    QIOChannel *ioc = qemu_file_get_ioc(f);
+
+    if (object_get_class(OBJECT(ioc)) != stream_channel_class) {
+        return NULL;
+    }
+    return (StreamChannel *)ioc;
+}
+
+QIOChannel *migration_stream_transport(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_of(f);
+
+    return sc ? sc->base : qemu_file_get_ioc(f);
+}
+
+static ssize_t stream_channel_writev(QIOChannel *ioc, const struct iovec *iov,
+                                     size_t niov, int *fds, size_t nfds,
+                                     int flags, Error **errp)
+{
+    StreamChannel *sc = STREAM_CHANNEL(ioc);
+    ssize_t done = 0;
+
+    if (!sc->outgoing) {
+        stream_writer_begin(sc->writer, STREAM_RECORD_RETURN_PATH, 0, 0, NULL);
+    } else if (!stream_writer_in_section(sc->writer)) {
+        error_setg(errp, "Cannot write to a migration stream outside of its "
+                   "sections");
+        return -1;
+    }
+    for (size_t i = 0; i < niov; i++) {
+        if (!stream_writer_append(sc->writer, iov[i].iov_base, iov[i].iov_len,
+                                  errp)) {
+            return -1;
+        }
+        done += iov[i].iov_len;
+    }
+    if (!sc->outgoing && !stream_writer_end(sc->writer, errp)) {
+        return -1;
+    }
+    return done;
+}
+
+/* Goes to the next message of the return path */
+static bool stream_channel_next_message(StreamChannel *sc, Error **errp)
+{
+    int type = stream_reader_next(sc->reader, 0, errp);
+
+    if (type >= 0 && type != STREAM_RECORD_RETURN_PATH) {
+        error_setg(errp, "record at offset %" PRIu64 ": expected a return "
+                   "path record, got a %s record",
+                   stream_reader_bytes(sc->reader),
+                   stream_record_type_name(type));
+        return false;
+    }
+    return type >= 0;
+}
+
+static ssize_t stream_channel_readv(QIOChannel *ioc, const struct iovec *iov,
+                                    size_t niov, int **fds, size_t *nfds,
+                                    Error **errp)
+{
+    StreamChannel *sc = STREAM_CHANNEL(ioc);
+    size_t length = iov[0].iov_len;
+    ssize_t n;
+
+    while (length) {
+        n = stream_reader_read(sc->reader, iov[0].iov_base, length, errp);
+        if (n != 0) {
+            return n;
+        }
+        if (!sc->outgoing) {
+            g_autofree char *where = stream_reader_where(sc->reader);
+
+            error_setg(errp, "%s: the section is shorter than its reader "
+                       "expected", where);
+            return -1;
+        }
+        if (!stream_channel_next_message(sc, errp)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int stream_channel_close(QIOChannel *ioc, Error **errp)
+{
+    return qio_channel_close(STREAM_CHANNEL(ioc)->base, errp);
+}
+
+static int stream_channel_shutdown(QIOChannel *ioc, QIOChannelShutdown how,
+                                   Error **errp)
+{
+    return qio_channel_shutdown(STREAM_CHANNEL(ioc)->base, how, errp);
+}
+
+static int stream_channel_set_blocking(QIOChannel *ioc, bool enabled,
+                                       Error **errp)
+{
+    return qio_channel_set_blocking(STREAM_CHANNEL(ioc)->base, enabled, errp);
+}
+
+static void stream_channel_set_delay(QIOChannel *ioc, bool enabled)
+{
+    qio_channel_set_delay(STREAM_CHANNEL(ioc)->base, enabled);
+}
+
+static void stream_channel_set_cork(QIOChannel *ioc, bool enabled)
+{
+    qio_channel_set_cork(STREAM_CHANNEL(ioc)->base, enabled);
+}
+
+static GSource *stream_channel_create_watch(QIOChannel *ioc,
+                                            GIOCondition condition)
+{
+    return qio_channel_create_watch(STREAM_CHANNEL(ioc)->base, condition);
+}
+
+static void stream_channel_set_aio_fd_handler(QIOChannel *ioc, AioContext *ctx,
+                                              IOHandler *io_read,
+                                              IOHandler *io_write,
+                                              void *opaque)
+{
+    qio_channel_set_aio_fd_handler(STREAM_CHANNEL(ioc)->base, ctx, io_read,
+                                   io_write, opaque);
+}
+
+static void stream_channel_finalize(Object *obj)
+{
+    StreamChannel *sc = STREAM_CHANNEL(obj);
+
+    stream_writer_free(sc->writer);
+    stream_reader_free(sc->reader);
+    object_unref(OBJECT(sc->base));
+}
+
+static void stream_channel_class_init(ObjectClass *klass, void *data)
+{
+    QIOChannelClass *ioc_klass = QIO_CHANNEL_CLASS(klass);
+
+    ioc_klass->io_writev = stream_channel_writev;
+    ioc_klass->io_readv = stream_channel_readv;
+    ioc_klass->io_close = stream_channel_close;
+    ioc_klass->io_shutdown = stream_channel_shutdown;
+    ioc_klass->io_set_blocking = stream_channel_set_blocking;
+    ioc_klass->io_set_delay = stream_channel_set_delay;
+    ioc_klass->io_set_cork = stream_channel_set_cork;
+    ioc_klass->io_create_watch = stream_channel_create_watch;
+    ioc_klass->io_set_aio_fd_handler = stream_channel_set_aio_fd_handler;
+    stream_channel_class = klass;
+}
+
+static const TypeInfo stream_channel_info = {
+    .parent = TYPE_QIO_CHANNEL,
+    .name = TYPE_STREAM_CHANNEL,
+    .instance_size = sizeof(StreamChannel),
+    .instance_finalize = stream_channel_finalize,
+    .class_init = stream_channel_class_init,
+};
+
+static void stream_channel_register_types(void)
+{
+    type_register_static(&stream_channel_info);
+}
+
+type_init(stream_channel_register_types);
