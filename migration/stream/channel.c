@@ -50,6 +50,8 @@ StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
     sc->outgoing = outgoing;
     sc->writer = stream_writer_new(stream_channel_send, sc);
     sc->reader = stream_reader_new(stream_channel_receive, sc);
+    /* Each write is a whole record, which nothing is gained by holding back */
+    qio_channel_set_delay(base, false);
     if (qio_channel_has_feature(base, QIO_CHANNEL_FEATURE_SHUTDOWN)) {
         qio_channel_set_feature(QIO_CHANNEL(sc), QIO_CHANNEL_FEATURE_SHUTDOWN);
     }
