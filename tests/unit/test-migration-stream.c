@@ -360,6 +360,99 @@ static void test_too_long(void)
     g_assert_nonnull(strstr(text, "too long"));
 }
 
+/* Appends a record with its checksums right, however wrong the rest may be */
+static void forge(GByteArray *bytes, uint16_t type, uint16_t flags,
+                  uint32_t id, const void *payload, size_t length)
+{
+    uint8_t header[STREAM_HEADER_SIZE];
+    StreamRecord record = {
+        .type = type,
+        .flags = flags,
+        .section_id = id,
+        .length = length,
+        .payload_crc = stream_crc32c(payload, length),
+        .offset = bytes->len,
+    };
+
+    stream_record_encode(&record, header);
+    g_byte_array_append(bytes, header, sizeof(header));
+    g_byte_array_append(bytes, payload, length);
+}
+
+/* A chain goes on in one section until its last record */
+static void test_broken_chain(void)
+{
+    static const struct {
+        uint16_t type;
+        uint32_t id;
+    } cases[] = {
+        { STREAM_RECORD_END, 0 },
+        { STREAM_RECORD_COMMAND, 0 },
+        { STREAM_RECORD_SECTION_PART, 1 },
+        { STREAM_RECORD_SECTION_FULL, 2 },
+    };
+    StreamIdent ident = { .name = "timer" };
+    uint8_t payload[STREAM_IDENT_MAX];
+    size_t length = stream_ident_encode(&ident, payload);
+
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autoptr(GByteArray) bytes = write_parts(machine, 1);
+        g_autofree char *text = NULL;
+
+        forge(bytes, STREAM_RECORD_SECTION_FULL, 0, 1, payload, length);
+        forge(bytes, cases[i].type, STREAM_FLAG_LAST, cases[i].id, payload,
+              length);
+        text = read_all(bytes, SIZE_MAX, NULL);
+        g_assert_nonnull(text);
+        g_assert_nonnull(strstr(text, "in section 'timer' (instance 0)"));
+        g_assert_nonnull(strstr(text, "not finished"));
+    }
+}
+
+/* A name is only taken at its word when it came through undamaged */
+static void test_ident(void)
+{
+    StreamIdent ident = { .instance_id = 1, .version_id = 2, .name = "ram" };
+    StreamIdent copy;
+    uint8_t wire[STREAM_IDENT_MAX];
+    size_t length = stream_ident_encode(&ident, wire);
+    Error *err = NULL;
+
+    g_assert_cmpuint(stream_ident_decode(wire, length, &copy, &error_abort),
+                     ==, length);
+    g_assert_cmpstr(copy.name, ==, "ram");
+    g_assert_cmpuint(copy.instance_id, ==, 1);
+    g_assert_cmpuint(copy.version_id, ==, 2);
+
+    for (size_t i = 0; i < length; i++) {
+        g_assert_cmpuint(stream_ident_decode(wire, i, &copy, &err), ==, 0);
+        g_assert_nonnull(strstr(error_get_pretty(err), "cut short"));
+        error_free(err);
+        err = NULL;
+
+        wire[i] ^= 1;
+        g_assert_cmpuint(stream_ident_decode(wire, length, &copy, &err), ==, 0);
+        wire[i] ^= 1;
+        error_free(err);
+        err = NULL;
+    }
+
+    /* No name, and one with a NUL, each under a checksum that is right */
+    wire[8] = 0;
+    stl_be_p(wire + 9, stream_crc32c(wire, 9));
+    g_assert_cmpuint(stream_ident_decode(wire, 13, &copy, &err), ==, 0);
+    g_assert_nonnull(strstr(error_get_pretty(err), "no proper name"));
+    error_free(err);
+    err = NULL;
+
+    wire[8] = 1;
+    wire[9] = 0;
+    stl_be_p(wire + 10, stream_crc32c(wire, 10));
+    g_assert_cmpuint(stream_ident_decode(wire, 14, &copy, &err), ==, 0);
+    g_assert_nonnull(strstr(error_get_pretty(err), "no proper name"));
+    error_free(err);
+}
+
 /* Damage is called by the section's name even where its record begins */
 static void test_names(void)
 {
@@ -453,6 +546,8 @@ int main(int argc, char **argv)
     g_test_add_func("/migration-stream/reordered", test_reordered);
     g_test_add_func("/migration-stream/forged", test_forged);
     g_test_add_func("/migration-stream/too-long", test_too_long);
+    g_test_add_func("/migration-stream/broken-chain", test_broken_chain);
+    g_test_add_func("/migration-stream/ident", test_ident);
     g_test_add_func("/migration-stream/names", test_names);
     g_test_add_func("/migration-stream/left-over", test_left_over);
     g_test_add_func("/migration-stream/rubbish", test_rubbish);
