@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What version 4 refuses, and with which words: streams of the other version,
+modes that it doesn't have, and settings that don't exist.
+"""
+
+import subprocess
+
+from harness.qemu import (BUILT, STOCK, Qemu, environment, spawn, tempdir,
+                          wait_for)
+from harness.qmp import QmpError
+from harness.tap import Tap, check, equal
+from interop.live import record_stream
+
+V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
+OVERRIDE = 'migration.stream-version'
+OVERRIDDEN = ('-global', f'{OVERRIDE}=3')
+EXIT_TIMEOUT = 30
+
+
+def words(text, *wanted):
+    for word in wanted:
+        check(word in text, f'{word!r} is missing in: {text.strip()!r}')
+
+
+def other_version(sender, receiver, src_args, dst_args, binary=BUILT):
+    with tempdir() as directory:
+        record_stream(sender, directory, *src_args)
+        with Qemu(binary, '-S', '-m', '16M', *dst_args, machine=receiver,
+                  incoming='defer') as dst:
+            dst.qmp('migrate-incoming',
+                    uri=f'exec:cat {directory}/{sender}.stream')
+            equal(dst.wait_exit(EXIT_TIMEOUT), 1, 'exit status')
+            return dst.stderr()
+
+
+def both_named(*args):
+    words(other_version(*args), 'version 3', 'version 4', 'stream-version')
+
+
+def stock_refuses():
+    """Nothing is known of its words, but that it must not take the stream."""
+    words(other_version(V4, V3, (), (), STOCK), 'version')
+
+
+def overridden(machine, version):
+    """The property wins over the machine type, on both sides."""
+    args = ('-global', f'{OVERRIDE}={version}')
+    with tempdir() as directory:
+        data = record_stream(machine, directory, *args)
+    equal(data[4:8], version.to_bytes(4, 'big'), 'version of the stream')
+
+
+def wrong_value(value):
+    with spawn([BUILT, '-machine', 'none', '-display', 'none', '-global',
+                f'{OVERRIDE}={value}'], text=True, stderr=subprocess.PIPE,
+               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+               env=environment()) as process:
+        try:
+            _, said = process.communicate(timeout=EXIT_TIMEOUT)
+        finally:
+            process.kill()
+    equal(process.returncode, 1, f'exit status ({said.strip()})')
+    words(said, 'stream-version', '3 or 4')
+
+
+def refused_mode(caps, mode, uri=None):
+    """The source says no before it has made a connection."""
+    with tempdir() as directory, \
+         Qemu(BUILT, '-S', '-m', '16M', machine=V4) as src:
+        sent = directory / 'sent'
+        src.set_caps(**caps)
+        try:
+            src.qmp('migrate', uri=uri or f'exec:cat > {sent}')
+        except QmpError as error:
+            words(str(error), mode, 'stream-version=3')
+        else:
+            raise AssertionError(f'{mode} was accepted')
+        equal(src.qmp('query-migrate').get('status'), None, 'status')
+        check(not sent.exists(), 'something was sent')
+        # And it can still do what it was made for.
+        src.set_caps(**{cap: False for cap in caps})
+        src.qmp('migrate', uri=f'exec:cat > {sent}')
+        wait_for(lambda: src.qmp('query-migrate')['status'] == 'completed',
+                 30, lambda: f'{src.qmp("query-migrate")}')
+
+
+def refused_incoming(caps, mode):
+    with Qemu(BUILT, '-S', '-m', '16M', machine=V4, incoming='defer') as dst:
+        dst.set_caps(**caps)
+        try:
+            dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+        except QmpError as error:
+            words(str(error), mode, 'stream-version=3')
+        else:
+            raise AssertionError(f'{mode} was accepted')
+
+
+MODES = {
+    'postcopy-ram': {'postcopy-ram': True},
+    'dirty-bitmaps': {'dirty-bitmaps': True},
+    'background-snapshot': {'background-snapshot': True},
+    'x-colo': {'x-colo': True},
+}
+
+with Tap('what version 4 refuses') as t:
+    t.case('a version 3 stream, by a version 4 machine',
+           both_named, V3, V4, (), ())
+    t.case('a version 4 stream, by a version 3 machine',
+           both_named, V4, V3, (), ())
+    t.case('a version 3 stream, by the same machine type',
+           both_named, V4, V4, OVERRIDDEN, ())
+    t.case('a version 4 stream, by the same machine type',
+           both_named, V4, V4, (), OVERRIDDEN)
+    t.case('a version 4 stream, by the distribution\'s QEMU', stock_refuses)
+    for machine, version in ((V3, 4), (V4, 3), ('pc-i440fx-2.6', 4)):
+        t.case(f'{OVERRIDE}={version} on {machine} is obeyed', overridden,
+               machine, version)
+    for wrong in ('5', '0', '2', '-1', '4294967299', 'x', '', '3x'):
+        t.case(f'{OVERRIDE}={wrong} is refused', wrong_value, wrong)
+    for name, capabilities in MODES.items():
+        t.case(f'{name} is refused, on the source', refused_mode,
+               capabilities, name)
+        t.case(f'{name} is refused, on the destination', refused_incoming,
+               capabilities, name)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads and writes the records of a version 4 stream, independently of the C
+code, after docs/devel/migration-v4/wire-format.rst.
+
+Not a test: no TAP in here.
+"""
+
+import dataclasses
+import struct
+
+PREAMBLE = struct.Struct('>II')
+HEADER = struct.Struct('>HHIIIQI')
+IDENT = struct.Struct('>IIB')
+
+MAGIC, VERSION = 0x5145564d, 4
+END, START, PART, SECTION_END, FULL = 0, 1, 2, 3, 4
+VMDESCRIPTION, CONFIGURATION, COMMAND = 6, 7, 8
+LAST, OPTIONAL = 1, 2
+
+# name, offset and size of the fields of a record's header
+FIELDS = [('type', 0, 2), ('flags', 2, 2), ('section id', 4, 4),
+          ('length', 8, 4), ('payload checksum', 12, 4), ('offset', 16, 8),
+          ('header checksum', 24, 4)]
+
+
+def _table():
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+        yield value
+
+
+TABLE = tuple(_table())
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xff]
+    return crc ^ 0xffffffff
+
+
+assert crc32c(b'123456789') == 0xe3069283
+
+
+@dataclasses.dataclass
+class Record:
+    """A record, where it stands, and which section it belongs to."""
+    type: int
+    flags: int
+    section_id: int
+    payload: bytes
+    offset: int = 0
+    ident_size: int = 0         # bytes of identification in the payload
+    name: str = None
+    instance: int = None
+
+    @property
+    def size(self):
+        return HEADER.size + len(self.payload)
+
+    @property
+    def identifies(self):
+        return self.ident_size > 0
+
+    def encode(self, offset):
+        """The record's bytes, at any offset in the stream."""
+        head = HEADER.pack(self.type, self.flags, self.section_id,
+                           len(self.payload), crc32c(self.payload), offset, 0)
+        head = head[:-4]
+        return head + struct.pack('>I', crc32c(head)) + self.payload
+
+    def described(self):
+        """What a message must call it."""
+        if self.name is not None:
+            return f"section '{self.name}' (instance {self.instance})"
+        names = {END: 'end', VMDESCRIPTION: 'description',
+                 CONFIGURATION: 'configuration', COMMAND: 'command'}
+        return f'the {names[self.type]} record'
+
+
+def parse(data):
+    """All records of a whole stream, each of them checked."""
+    magic, version = PREAMBLE.unpack_from(data)
+    assert (magic, version) == (MAGIC, VERSION), f'{magic:x} {version}'
+    records, sections = [], {}
+    offset, chained = PREAMBLE.size, None
+    while not records or records[-1].type != END:
+        (kind, flags, section_id, length, crc, place,
+         head_crc) = HEADER.unpack_from(data, offset)
+        assert place == offset, f'offset {place} at {offset}'
+        assert head_crc == crc32c(data[offset:offset + HEADER.size - 4])
+        begin = offset + HEADER.size
+        payload = data[begin:begin + length]
+        assert len(payload) == length and crc == crc32c(payload)
+        record = Record(kind, flags, section_id, payload, offset)
+        if chained:
+            assert (kind, section_id) == (chained.type, chained.section_id)
+        elif kind in (START, FULL):
+            instance, _version, size = IDENT.unpack_from(payload)
+            record.ident_size = IDENT.size + size + 4
+            crc, = struct.unpack_from('>I', payload, IDENT.size + size)
+            assert crc == crc32c(payload[:IDENT.size + size])
+            name = payload[IDENT.size:IDENT.size + size].decode()
+            assert section_id not in sections, f'{name}: id taken'
+            sections[section_id] = name, instance
+        if kind in (START, PART, SECTION_END, FULL):
+            record.name, record.instance = sections[section_id]
+        records.append(record)
+        chained = None if flags & LAST else record
+        offset += record.size
+    assert offset == len(data), f'{len(data) - offset} bytes behind the end'
+    return records
+
+
+def encode(records):
+    """A stream of these records, with offsets that follow from their order."""
+    data = PREAMBLE.pack(MAGIC, VERSION)
+    for record in records:
+        data += record.encode(len(data))
+    return data
