@@ -123,21 +123,24 @@ static ssize_t stream_channel_readv(QIOChannel *ioc, const struct iovec *iov,
 {
     StreamChannel *sc = STREAM_CHANNEL(ioc);
     size_t length = iov[0].iov_len;
-    ssize_t n;
 
-    while (length) {
-        n = stream_reader_read(sc->reader, iov[0].iov_base, length, errp);
-        if (n != 0) {
+    /* Files are read on after an error; the first one is what counts */
+    while (length && !sc->broken) {
+        ssize_t n = stream_reader_read(sc->reader, iov[0].iov_base, length,
+                                       errp);
+
+        if (n > 0) {
             return n;
         }
-        if (!sc->outgoing) {
+        if (n == 0 && !sc->outgoing) {
             g_autofree char *where = stream_reader_where(sc->reader);
 
             error_setg(errp, "%s: the section is shorter than its reader "
                        "expected", where);
-            return -1;
+            n = -1;
         }
-        if (!stream_channel_next_message(sc, errp)) {
+        if (n < 0 || !stream_channel_next_message(sc, errp)) {
+            sc->broken = true;
             return -1;
         }
     }

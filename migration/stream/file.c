@@ -259,6 +259,9 @@ int migration_stream_next(QEMUFile *f)
     if (!sc) {
         return qemu_get_byte(f);
     }
+    if (qemu_file_get_error(f)) {
+        return QEMU_VM_EOF;
+    }
     do {
         /* A description is for tools; that it came through is enough here */
         uint8_t ignored[1024];
@@ -349,7 +352,7 @@ void migration_stream_report_error(QEMUFile *f, int ret)
     if (!err) {
         g_autofree char *where = stream_reader_where(sc->reader);
 
-        error_setg_errno(&err, -ret, "%s: the device refuses its state",
+        error_setg_errno(&err, -ret, "%s: what it holds was refused",
                          where);
     }
     error_reportf_err(err, "migration stream: ");

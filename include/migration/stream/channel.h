@@ -25,6 +25,7 @@ struct StreamChannel {
     QIOChannel parent;
     QIOChannel *base;       /* the transport, of which this holds a reference */
     bool outgoing;          /* the stream is written; else it is read */
+    bool broken;            /* reading has failed, and is over */
     StreamWriter *writer;   /* of the stream, or of the return path */
     StreamReader *reader;   /* of the return path, or of the stream */
 };
