@@ -11,32 +11,51 @@ import threading
 CHUNK = 64 << 10
 
 
-def flip(data, at):
-    """Turns one bit."""
+def turned(data, at):
+    """The data with one bit turned."""
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:]
 
 
-def drop(data, at):
-    """Takes one byte out."""
+def without(data, at):
+    """The data with one byte less."""
     return data[:at] + data[at + 1:]
 
 
-def cut(_data, _at):
-    """Ends the connection."""
+def no_more(_data, _at):
+    """Nothing: the connection ends."""
     return None
 
 
-class Proxy:
-    """Forwards one connection to uri, and calls damage(data, at) once, with
-    the data in which the byte at that position of the stream is.
+def at_position(position, change):
+    """Damage at one position of the stream."""
+    def damage(data, offset):
+        inside = 0 <= position - offset < len(data)
+        return change(data, position - offset) if inside else data
+    return damage
 
+
+def at_content(contents, change):
+    """Damage to the first of the byte strings that comes by."""
+    def damage(data, _offset):
+        for content in contents:
+            if content in data:
+                return change(data, data.index(content))
+        return data
+    return damage
+
+
+class Proxy:
+    """Forwards one connection to uri, damaged once.
+
+    damage      gets some of the stream and the offset of that, and returns
+                what to pass on, or None to end the connection
     backwards   damages what the destination says, not what the source sends
     """
 
-    def __init__(self, uri, damage, position, backwards=False):
+    def __init__(self, uri, damage, backwards=False):
         _, host, port = uri.split(':')
         self.target = host, int(port)
-        self.damage, self.position = damage, position
+        self.damage = damage
         self.backwards = backwards
         self.done = threading.Event()
         self.links = []
@@ -62,15 +81,16 @@ class Proxy:
         seen = 0
         try:
             while data := origin.recv(CHUNK):
-                at = self.position - seen
-                seen += len(data)
-                if damaging and 0 <= at < len(data):
-                    data = self.damage(data, at)
-                    self.done.set()
-                    if data is None:
+                passed = data
+                if damaging and not self.done.is_set():
+                    passed = self.damage(data, seen)
+                    if passed != data:
+                        self.done.set()
+                    if passed is None:
                         self._close()
                         return
-                target.sendall(data)
+                seen += len(data)
+                target.sendall(passed)
             target.shutdown(socket.SHUT_WR)
         except OSError:
             # As a real connection does: if one end is gone, so is the other.
