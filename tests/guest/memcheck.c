@@ -30,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -315,6 +316,7 @@ int main(int argc, char **argv)
     uint64_t pages = strtoul(argc > 1 ? argv[1] : "", NULL, 10) * 256;
     uint64_t rewritten = pages - pages / 4;
     unsigned long checked = 0;
+    struct utsname kernel;
     uint8_t *block;
 
     setlinebuf(stdout);
@@ -325,7 +327,9 @@ int main(int argc, char **argv)
                  argc > 1 ? argv[1] : "?");
         return 1;
     }
-    printf("memcheck: %llu pages\n", (unsigned long long)pages);
+    uname(&kernel);
+    printf("memcheck: %s %s, %llu pages under check\n", kernel.sysname,
+           kernel.release, (unsigned long long)pages);
     for (uint64_t page = 0; page < pages; page++) {
         fill((uint64_t *)(block + page * PAGE_BYTES), 0, page);
     }
