@@ -221,7 +221,7 @@ class Demo:
         rows = [
             ('the guest says', judgement),
             ('', f'{uses[0]} disk, {uses[1]} random number and {uses[2]} '
-                 'network checks since' + (', all good' if not errors else '')),
+                 f'network checks since{"" if errors else ", all good"}'),
             ('total time', f'{here["total-time"] / 1000:.2f} s'),
             ('downtime', f'{here["downtime"]} ms'),
         ]
