@@ -140,9 +140,8 @@ def differences(one, other, allowed):
     for key in sorted(one.keys() | other.keys(), key=str):
         if key in allowed or one.get(key) == other.get(key):
             continue
-        missing = [part for part in (one, other) if key not in part]
-        if missing:
-            yield f'{key}: only in the {"other" if missing[0] is one else "first"}'
+        if key not in one or key not in other:
+            yield f'{key}: only in the {"first" if key in one else "second"}'
             continue
         left, right = one[key], other[key]
         if not isinstance(left, bytes):
