@@ -73,10 +73,10 @@ class Demo:
     def show(self, label, text):
         self.screen.line(f'{self.at():6.1f} s  {label:<11}  {text}')
 
-    def consoles(self):
+    def consoles(self, sides=None):
         """Shows what the guest has said since: all of it, but of its
         heartbeats only one a second, and those around the move."""
-        for side in self.sides:
+        for side in sides or self.sides:
             for line in side.new_lines():
                 beat = BEAT.search(line)
                 if not beat:
@@ -85,8 +85,6 @@ class Demo:
                     continue
                 first = side.last_beat is None
                 side.last_beat, side.held = beat, line
-                if side is not self.sides[0] and first:
-                    self.flush(self.sides[0])
                 if first or self.at() - side.printed_at >= 1:
                     self.flush(side)
 
@@ -109,7 +107,6 @@ class Demo:
             if time.monotonic() > deadline:
                 raise Failure(f'{what}: not within {timeout} s')
             time.sleep(POLL)
-        self.consoles()
 
     def beats_for(self, side, seconds):
         until = self.at() + seconds
@@ -180,6 +177,8 @@ class Demo:
         self.wait(finished, MIGRATION_TIMEOUT, 'the end of the migration')
         self.screen.progress(None)
         info = src.qmp('query-migrate')
+        self.consoles(self.sides[:1])
+        self.flush(self.sides[0])
         self.show('demo', f'it has moved, and stood still for '
                           f'{info["downtime"]} ms')
         return info
