@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Turns what was measured into medians, ratios and tables."""
+
+import os
+import platform
+import statistics
+import subprocess
+
+GIB = 1 << 30
+
+
+def facts():
+    """What the figures depend on: the machine, and what else it does."""
+    with open('/proc/cpuinfo', encoding='ascii') as cpuinfo:
+        model = next((line.partition(':')[2].strip() for line in cpuinfo
+                      if line.startswith('model name')), 'unknown')
+    with open('/proc/meminfo', encoding='ascii') as meminfo:
+        memory = int(meminfo.readline().split()[1]) << 10
+    return {
+        'cpu': model,
+        'cores': os.cpu_count(),
+        'memory': f'{memory / GIB:.1f} GiB',
+        'kernel': platform.release(),
+        'load': os.getloadavg()[0],
+    }
+
+
+def version(binary):
+    out = subprocess.run([binary, '--version'], check=True, timeout=60,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         text=True).stdout
+    return out.splitlines()[0]
+
+
+def spread(values, digits=2):
+    """'median [lowest..highest]'"""
+    return (f'{statistics.median(values):.{digits}f} '
+            f'[{min(values):.{digits}f}..{max(values):.{digits}f}]')
+
+
+def table(head, rows):
+    """Lines of a table; the first column is text, the others figures."""
+    rows = [head, *rows]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    for row in rows:
+        yield '  '.join([row[0].ljust(widths[0]),
+                         *(cell.rjust(width) for cell, width
+                           in zip(row[1:], widths[1:]))]).rstrip()
+
+
+def figures(runs, size):
+    """The table of one workload.  runs: {name: [round]}"""
+    def column(rounds, key, digits=2, scale=1):
+        if key not in rounds[0]:
+            return '-'
+        return spread([one[key] * scale for one in rounds], digits)
+
+    head = ['', 'seconds', 'GiB/s', 'CPU s/GiB source', 'destination',
+            'downtime ms', 'MiB sent']
+    rows = []
+    for name, rounds in runs.items():
+        rows.append([
+            name,
+            column(rounds, 'seconds'),
+            spread([size / GIB / one['seconds'] for one in rounds]),
+            column(rounds, 'source_cpu'),
+            column(rounds, 'destination_cpu'),
+            column(rounds, 'downtime', 0, 1000),
+            f'{statistics.median(one["bytes"] for one in rounds) / 2**20:.1f}',
+        ])
+    return table(head, rows)
+
+
+# What of two is compared.
+COMPARED = {
+    'throughput': lambda one, base: base['seconds'] / one['seconds'],
+    'CPU source': lambda one, base: one['source_cpu'] / base['source_cpu'],
+    'CPU destination': lambda one, base: (one['destination_cpu']
+                                          / base['destination_cpu']),
+    'downtime': lambda one, base: one['downtime'] / base['downtime'],
+}
+# QEMU tells it in milliseconds: of a few there is no ratio.
+SHORT = 0.01
+
+
+def ratios(rounds, base):
+    """{what: [ratio of each pair]}; a pair ran one right after the other."""
+    pairs = list(zip(rounds, base))
+    return {what: [compare(*pair) for pair in pairs]
+            for what, compare in COMPARED.items()
+            if what != 'downtime' or all(
+                one.get('downtime', 0) >= SHORT for pair in pairs
+                for one in pair)}
+
+
+def comparison(runs, base):
+    """The table of ratios to the run called base, pair by pair."""
+    rows = []
+    for name, rounds in runs.items():
+        if name == base:
+            continue
+        found = ratios(rounds, runs[base])
+        rows.append([name, *(spread(found[what], 3) if what in found else '-'
+                             for what in COMPARED)])
+    return table([f'ratio to {base}', *COMPARED], rows)
+
+
+def checksums(rows):
+    """The table of the checksums. rows: what crc32c.c prints, split."""
+    return table(['', 'polynomial', 'block KiB', 'GB/s in cache',
+                  'GB/s out of it'],
+                 [[name, polynomial, str(int(block) >> 10), hot, cold]
+                  for name, polynomial, block, hot, cold in rows])

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measures our QEMU against the distribution's, in one run and in turn.
+
+Each round migrates the same memory with every subject, one right after the
+other, and the order is turned round in every other round; what is compared is
+compared within rounds. The first round of each workload warms up and is not
+counted. Figures go to the screen and, all of them, to a JSON file.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from bench import report, rounds
+from harness.qemu import BUILT, ROOT, STOCK, tempdir
+
+BASE = 'distribution, version 3'
+SUBJECTS = [
+    rounds.Subject(BASE, STOCK, 'pc-q35-7.2', 3),
+    rounds.Subject('ours, version 3', BUILT, 'pc-q35-7.2', 3),
+    rounds.Subject('ours, version 4', BUILT, 'pc-q35-7.2-v4', 4),
+]
+LIMIT = 'bare sockets'
+
+
+def size(text):
+    """'512M', '4G' as bytes"""
+    unit = {'M': 20, 'G': 30}.get(text[-1:].upper())
+    if not unit or not text[:-1].isdigit() or int(text[:-1]) == 0:
+        raise argparse.ArgumentTypeError(f'{text}: not a size like 512M or 4G')
+    return int(text[:-1]) << unit
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition('\n')[0],
+        epilog='Options may also be given in the variable BENCH.')
+    parser.add_argument('--size', type=size, default=size('4G'),
+                        help='memory of the guest (4G)')
+    parser.add_argument('--pairs', type=int, default=5,
+                        help='rounds that count (5)')
+    parser.add_argument('--workload', action='append',
+                        choices=['random', 'zero', 'crc32c'],
+                        help='what to measure (all)')
+    parser.add_argument('--channels', type=int, action='append',
+                        help='of multifd, 0 without (0 and 2)')
+    parser.add_argument('--output', type=pathlib.Path,
+                        default=ROOT / 'build/bench',
+                        help='directory of the JSON files (build/bench)')
+    parser.add_argument('--limit', required=True, type=pathlib.Path,
+                        help='the program built from limit.c')
+    parser.add_argument('--crc32c', required=True, type=pathlib.Path,
+                        help='the program built from crc32c.c')
+    words = sys.argv[1:] + shlex.split(os.environ.get('BENCH', ''))
+    found = parser.parse_args(words)
+    if found.pairs < 1:
+        parser.error('--pairs: at least 1')
+    found.workload = found.workload or ['crc32c', 'random', 'zero']
+    found.channels = [0, 2] if found.channels is None else found.channels
+    return found
+
+
+def say(*lines):
+    print(*lines, sep='\n', flush=True)
+
+
+def enough_memory(needed):
+    with open('/proc/meminfo', encoding='ascii') as meminfo:
+        free = next(int(line.split()[1]) << 10 for line in meminfo
+                    if line.startswith('MemAvailable'))
+    shm = shutil.disk_usage('/dev/shm').free
+    if free < 2.25 * needed or shm < needed:
+        sys.exit(f'bench: not enough memory for guests of {needed >> 20} MiB: '
+                 f'{free >> 20} MiB available, {shm >> 20} MiB in /dev/shm; '
+                 'give a smaller --size')
+
+
+def measure(options, image, channels):
+    """{name: [round]} of one workload."""
+    runs = {subject.name: [] for subject in SUBJECTS}
+    runs[LIMIT] = []
+    for number in range(options.pairs + 1):
+        order = SUBJECTS if number % 2 else SUBJECTS[::-1]
+        found = {subject.name: rounds.migration(subject, image, channels)
+                 for subject in order}
+        if channels == 0:
+            found[LIMIT] = rounds.limit(options.limit, image)
+        if number > 0:
+            for name, one in found.items():
+                runs[name].append(one)
+    return {name: counted for name, counted in runs.items() if counted}
+
+
+def migrations(options, workload, work):
+    image = work / 'memory'
+    rounds.fill(image, options.size, workload == 'random')
+    result = {}
+    for channels in options.channels:
+        runs = measure(options, image, channels)
+        result[channels] = runs
+        how = f'multifd, {channels} channels' if channels else 'no multifd'
+        say('', f'{options.size >> 20} MiB of {workload} memory, stopped, tcp '
+            f'loopback, {how}, {options.pairs} rounds: median '
+            '[lowest..highest]',
+            *report.figures(runs, options.size),
+            *report.comparison(runs, BASE))
+    image.unlink()
+    return result
+
+
+def crc32c(program):
+    out = subprocess.run([program], check=True, timeout=300, text=True,
+                         stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE).stdout
+    rows = [line.split() for line in out.splitlines()]
+    say('', 'checksums', *report.checksums(rows))
+    return [dict(zip(('name', 'polynomial', 'block', 'hot', 'cold'), row))
+            for row in rows]
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options = arguments()
+    enough_memory(options.size)
+    result = {'facts': report.facts(), 'began': time.time(),
+              'size': options.size, 'pairs': options.pairs,
+              'versions': {subject.name: report.version(subject.binary)
+                           for subject in SUBJECTS}}
+    say(*(f'{key}: {value}' for key, value in result['facts'].items()),
+        *(f'{key}: {value}' for key, value in result['versions'].items()))
+    if result['facts']['load'] > 0.5:
+        say('The machine is not quiet: the figures will spread.')
+    with tempdir(prefix='/dev/shm/migration-bench-') as work:
+        for workload in options.workload:
+            result[workload] = (crc32c(options.crc32c)
+                                if workload == 'crc32c' else
+                                migrations(options, workload, work))
+    result['seconds'] = time.time() - result['began']
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / 'bench.json'
+    path.write_text(json.dumps(result, indent=1) + '\n')
+    say('', f'All figures are in {path}; {result["seconds"]:.0f} s')
+
+
+if __name__ == '__main__':
+    main()
