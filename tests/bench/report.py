@@ -71,26 +71,26 @@ def figures(runs, size):
     return table(head, rows)
 
 
-# What of two is compared.
+# What of two is compared: its key, and how long it has to be. CPU time and
+# downtime are told in so coarse steps that of short ones there is no ratio.
 COMPARED = {
-    'throughput': lambda one, base: base['seconds'] / one['seconds'],
-    'CPU source': lambda one, base: one['source_cpu'] / base['source_cpu'],
-    'CPU destination': lambda one, base: (one['destination_cpu']
-                                          / base['destination_cpu']),
-    'downtime': lambda one, base: one['downtime'] / base['downtime'],
+    'throughput': ('seconds', 0),
+    'CPU source': ('source_cpu', 0.01),
+    'CPU destination': ('destination_cpu', 0.01),
+    'downtime': ('downtime', 0.01),
 }
-# QEMU tells it in milliseconds: of a few there is no ratio.
-SHORT = 0.01
 
 
 def ratios(rounds, base):
     """{what: [ratio of each pair]}; a pair ran one right after the other."""
-    pairs = list(zip(rounds, base))
-    return {what: [compare(*pair) for pair in pairs]
-            for what, compare in COMPARED.items()
-            if what != 'downtime' or all(
-                one.get('downtime', 0) >= SHORT for pair in pairs
-                for one in pair)}
+    found = {}
+    for what, (key, least) in COMPARED.items():
+        pairs = [(one.get(key, 0), other[key])
+                 for one, other in zip(rounds, base)]
+        if all(min(pair) > least for pair in pairs):
+            found[what] = [other / one if what == 'throughput' else
+                           one / other for one, other in pairs]
+    return found
 
 
 def comparison(runs, base):
