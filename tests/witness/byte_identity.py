@@ -22,9 +22,13 @@ from witness import machines, multifd, stream3
 from witness.qtest import Qtest
 from witness.stir import stir
 
-# Some devices send memory that they never wrote to.  With this, the C library
-# fills it with the same bytes each time.
-FILL_HEAP = 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0'
+# Some devices send memory that they never wrote to.  With this it is filled
+# with the same bytes each time, by the C library or by a sanitizer.
+FILL_HEAP = {
+    'GLIBC_TUNABLES': 'glibc.malloc.perturb=165:glibc.malloc.tcache_count=0',
+    'ASAN_OPTIONS': 'detect_leaks=0:malloc_fill_byte=90:'
+                    f'max_malloc_fill_size={1 << 30}',
+}
 
 NAMES = ('the distribution', 'ours')
 
@@ -223,7 +227,7 @@ def in_order(names):
 
 
 def main():
-    os.environ['GLIBC_TUNABLES'] = FILL_HEAP
+    os.environ.update(FILL_HEAP)
     with tempdir() as work, Tap('version 3 is byte for byte what it was') as t:
         witness = Witness(work)
         stock, built = types_of(STOCK), types_of(BUILT)
