@@ -25,8 +25,10 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY
 say() { printf '%s: %s\n' "$NAME" "$*"; }
 
 # The first argument is what is wrong, each further one what can be done.
+explained=
 die()
 {
+    explained=yes
     printf '%s: %s\n' "$NAME" "$1" >&2
     shift
     (($# == 0)) || printf '    %s\n' "$@" >&2
@@ -55,14 +57,53 @@ check_distribution()
             "its source package of QEMU and its libraries are what we build on"
 }
 
+free_space() { df --output=avail -m "$BUILD" | tail -n 1 | tr -d ' '; }
+
+# Not even a small file has room: no space, or no inodes.
+disk_full()
+{
+    [[ -d $BUILD ]] || return 1
+    ! head -c 1M /dev/zero 2> /dev/null > "$BUILD/probe.$$" || {
+        rm -f "$BUILD/probe.$$"
+        return 1
+    }
+    rm -f "$BUILD/probe.$$"
+}
+
+# interrupted STATUS: it was ended by Ctrl-C or kill.
+interrupted() { (($1 == 130 || $1 == 143)); }
+
+full() { die "the disk is full: $*" "make room in $BUILD and run make again;" \
+             "it goes on where it was"; }
+
+# What is under construction: gone when a script ends, however it ends. A full
+# disk makes any command fail, so that is looked at last.
+scratch=()
+leave()
+{
+    local status=$?
+    hold_signals
+    if ((status > 0)) && ! interrupted $status && [[ ! $explained ]] &&
+        disk_full; then
+        (full "that is why it stopped") || true
+    fi
+    ((${#scratch[@]} == 0)) || rm -rf "${scratch[@]}"
+    exit "$status"
+}
+trap leave EXIT
+
+# Ctrl-C ends a script whatever the command that ran made of it; between the
+# two, what belongs together is done together.
+hold_signals() { trap '' INT TERM; }
+free_signals() { trap 'exit 130' INT; trap 'exit 143' TERM; }
+free_signals
+
 # need_space MIB WHAT: better said before than found half way.
 need_space()
 {
     local free
-    free=$(df --output=avail -m "$BUILD" | tail -n 1)
-    ((free >= $1)) ||
-        die "the disk is full: $2 needs $1 MiB, and $BUILD has ${free// /}" \
-            "make room there and run make again; it goes on where it was"
+    free=$(free_space)
+    ((free >= $1)) || full "$2 needs $1 MiB, and $BUILD has $free"
 }
 
 # One at a time: the tree and the build directories are shared.
@@ -84,10 +125,10 @@ logged()
     shift 2
     "$@" > "$log" 2>&1 < /dev/null || {
         local status=$?
+        ! interrupted $status || exit $status
         tail -n 30 "$log" >&2
-        grep -q 'No space left on device' "$log" &&
-            die "the disk is full: $what failed; all of it is in $log"
-        ((status < 128)) || exit "$status"
+        ! grep -q 'No space left on device' "$log" || full "$what failed"
+        ! disk_full || full "$what failed"
         die "$what failed; all of its output is in $log"
     }
 }
