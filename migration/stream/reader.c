@@ -348,8 +348,8 @@ bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp)
         g_autofree char *where = stream_reader_where(r);
 
         error_setg(errp, "%s: the section is longer than its reader expected: "
-                   "%s%zu bytes are left over", where,
-                   stream_reader_in_chain(r) ? "more than " : "", unread);
+                   "expected its end, got %zu more bytes%s", where, unread,
+                   stream_reader_in_chain(r) ? " and another record" : "");
         return false;
     }
     return true;
