@@ -26,19 +26,19 @@ all: ## build QEMU with the series, into build/bin (the default)
 	@$(ninja) qemu
 
 demo: ## migrate a real Linux guest live over stream version 4
-	$(prepare) build run guest demo
+	$(prepare) build run
 	@$(ninja) demo
 
 check: ## everything that proves the project
-	$(prepare) build run guest test
+	$(prepare) build run test
 	@$(check) $(suites)
 
 $(suites:%=check-%): check-%: ## a part of it
-	$(prepare) build run guest test
+	$(prepare) build run test
 	@$(check) $*
 
 bench: ## measure against the distribution's QEMU (half an hour, quiet machine)
-	$(prepare) build run guest test bench
+	$(prepare) build run test
 	@$(ninja) bench
 
 tree: ## assemble or update build/tree, QEMU's source with the series
