@@ -92,11 +92,19 @@ leave()
 }
 trap leave EXIT
 
-# Ctrl-C ends a script whatever the command that ran made of it; between the
-# two, what belongs together is done together.
+# Between the two, what belongs together is done together.
 hold_signals() { trap '' INT TERM; }
-free_signals() { trap 'exit 130' INT; trap 'exit 143' TERM; }
-free_signals
+free_signals() { trap - INT TERM; }
+
+# For a command that takes Ctrl-C as an ordinary failure: the script ends too.
+run()
+{
+    local status=0
+    trap 'exit 130' INT
+    "$@" || status=$?
+    trap - INT
+    return $status
+}
 
 # need_space MIB WHAT: better said before than found half way.
 need_space()
@@ -123,7 +131,7 @@ logged()
 {
     local log=$LOGS/$1.log what=$2
     shift 2
-    "$@" > "$log" 2>&1 < /dev/null || {
+    run "$@" > "$log" 2>&1 < /dev/null || {
         local status=$?
         ! interrupted $status || exit $status
         tail -n 30 "$log" >&2
