@@ -348,7 +348,7 @@ bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp)
         g_autofree char *where = stream_reader_where(r);
 
         error_setg(errp, "%s: the section is longer than its reader expected: "
-                   "expected its end, got %zu more bytes%s", where, unread,
+                   "expected its end, got %zu bytes more%s", where, unread,
                    stream_reader_in_chain(r) ? " and another record" : "");
         return false;
     }

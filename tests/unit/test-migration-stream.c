@@ -506,7 +506,7 @@ static void test_left_over(void)
     stream_reader_next(r, 0, &error_abort);
     g_assert_cmpint(stream_reader_read(r, data, 39, &error_abort), ==, 39);
     g_assert_false(stream_reader_check_end(r, 0, &err));
-    g_assert_nonnull(strstr(error_get_pretty(err), "got 1 more bytes"));
+    g_assert_nonnull(strstr(error_get_pretty(err), "got 1 bytes more"));
     error_free(err);
     err = NULL;
 
@@ -514,7 +514,7 @@ static void test_left_over(void)
     g_assert_true(stream_reader_check_end(r, 0, &error_abort));
     /* The caller has bytes in hand that nobody looked at */
     g_assert_cmpint(stream_reader_next(r, 3, &err), ==, -1);
-    g_assert_nonnull(strstr(error_get_pretty(err), "got 3 more bytes"));
+    g_assert_nonnull(strstr(error_get_pretty(err), "got 3 bytes more"));
     error_free(err);
 }
 
