@@ -37,7 +37,7 @@ $(suites:%=check-%): check-%: ## a part of it
 	$(prepare) build run test
 	@$(check) $*
 
-bench: ## measure against the distribution's QEMU (half an hour, quiet machine)
+bench: ## measure against the distribution's QEMU (ten minutes, quiet machine)
 	$(prepare) build run test
 	@$(ninja) bench
 
