@@ -66,7 +66,7 @@ def nothing_twice():
     with Checkout() as c:
         c.script('fetch')
         (c.base / 'archive').rename(c.base / 'unreachable')
-        c.script('fetch')
+        equal(c.script('fetch'), '', 'what fetch does again')
         c.script('tree')
         shutil.rmtree(c.build / 'apt')
         c.script('tree')
