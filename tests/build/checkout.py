@@ -19,7 +19,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 FILES = {
     'meson.build': "project('qemu')\n",
     '.gitignore': '/build/\n*.patch\n',
-    'ignored.patch': 'a file that .gitignore names is part of it all the same\n',
+    'ignored.patch': 'named by .gitignore, and part of it all the same\n',
     'migration/savevm.c': ''.join(f'line {n}\n' for n in range(40)),
     'migration/ram.c': ''.join(f'page {n}\n' for n in range(40)),
     'tests/unit/meson.build': '# their tests\n',
