@@ -108,10 +108,10 @@ static bool stream_channel_next_message(StreamChannel *sc, Error **errp)
     int type = stream_reader_next(sc->reader, 0, errp);
 
     if (type >= 0 && type != STREAM_RECORD_RETURN_PATH) {
-        error_setg(errp, "record at offset %" PRIu64 ": expected a return "
-                   "path record, got a %s record",
-                   stream_reader_bytes(sc->reader),
-                   stream_record_type_name(type));
+        g_autofree char *where = stream_reader_where(sc->reader);
+
+        error_setg(errp, "%s: expected a return path record, got a %s record",
+                   where, stream_record_type_name(type));
         return false;
     }
     return type >= 0;
