@@ -75,11 +75,13 @@ static QEMUFile *new_file(QIOChannel *ioc, bool outgoing)
 {
     g_autoptr(StreamChannel) sc = NULL;
 
-    migration_stream_start();
     if (selected_v4()) {
         sc = stream_channel_new(ioc, outgoing);
         ioc = QIO_CHANNEL(sc);
     }
+    migration_stream_start(!sc ? NULL : outgoing ?
+                           stream_writer_index(sc->writer) :
+                           stream_reader_index(sc->reader));
     return outgoing ? qemu_file_new_output(ioc) : qemu_file_new_input(ioc);
 }
 

@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "migration/stream/channel.h"
 #include "migration/qemu-file.h"
+#include "migration/stream/structs.h"
 
 /* For stream_channel_of(), which every VMState structure asks */
 static ObjectClass *stream_channel_class;
@@ -193,6 +194,7 @@ static void stream_channel_finalize(Object *obj)
 {
     StreamChannel *sc = STREAM_CHANNEL(obj);
 
+    stream_structs_free(sc->structs);
     stream_writer_free(sc->writer);
     stream_reader_free(sc->reader);
     object_unref(OBJECT(sc->base));

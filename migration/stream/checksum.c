@@ -15,8 +15,13 @@
 /* ISA-L takes an int for the length, and its buffers are not const */
 QEMU_BUILD_BUG_ON(STREAM_PAYLOAD_MAX > INT_MAX);
 
-uint32_t stream_crc32c(const void *data, size_t length)
+uint32_t stream_crc32c_extend(uint32_t crc, const void *data, size_t length)
 {
     assert(length <= STREAM_PAYLOAD_MAX);
-    return ~crc32_iscsi((unsigned char *)data, length, UINT32_MAX);
+    return ~crc32_iscsi((unsigned char *)data, length, ~crc);
+}
+
+uint32_t stream_crc32c(const void *data, size_t length)
+{
+    return stream_crc32c_extend(0, data, length);
 }

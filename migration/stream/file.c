@@ -42,34 +42,36 @@ typedef struct StreamFigures {
     Stat64 sections;
     Stat64 records;
     Stat64 bytes;
-    Stat64 skipped;
+    StreamIndex *index;         /* knows what was skipped */
 } StreamFigures;
 
 static StreamFigures stream_figures;
 
-void migration_stream_start(void)
+void migration_stream_start(StreamIndex *index)
 {
     stat64_init(&stream_figures.sections, 0);
     stat64_init(&stream_figures.records, 0);
     stat64_init(&stream_figures.bytes, 0);
-    stat64_init(&stream_figures.skipped, 0);
+    stream_index_unref(stream_figures.index);
+    stream_figures.index = index ? stream_index_ref(index) : NULL;
 }
 
-static void stream_figures_update(uint64_t records, uint64_t bytes,
-                                  uint64_t skipped)
+static void stream_figures_update(uint64_t records, uint64_t bytes)
 {
     StreamFigures *s = &stream_figures;
 
     stat64_add(&s->records, records - stat64_get(&s->records));
     stat64_add(&s->bytes, bytes - stat64_get(&s->bytes));
-    stat64_add(&s->skipped, skipped - stat64_get(&s->skipped));
 }
 
 MigrationStreamInfo *migration_stream_info(void)
 {
+    StreamIndex *index = stream_figures.index;
     MigrationStreamInfo *info;
+    strList **tail;
+    char *name;
 
-    if (!stat64_get(&stream_figures.bytes)) {
+    if (!index || !stat64_get(&stream_figures.bytes)) {
         return NULL;
     }
     info = g_new0(MigrationStreamInfo, 1);
@@ -77,7 +79,12 @@ MigrationStreamInfo *migration_stream_info(void)
     info->sections = stat64_get(&stream_figures.sections);
     info->records = stat64_get(&stream_figures.records);
     info->bytes = stat64_get(&stream_figures.bytes);
-    info->skipped = stat64_get(&stream_figures.skipped);
+    info->skipped = stream_index_skipped(index);
+    tail = &info->skipped_names;
+    for (int n = 0; (name = stream_index_skipped_name(index, n)); n++) {
+        info->has_skipped_names = true;
+        QAPI_LIST_APPEND(tail, name);
+    }
     return info;
 }
 
@@ -86,8 +93,10 @@ void hmp_info_migrate_stream(Monitor *mon, const MigrationStreamInfo *info)
     monitor_printf(mon, "stream version: %" PRIu32 "\n", info->version);
     monitor_printf(mon, "stream sections: %" PRIu64 "\n", info->sections);
     monitor_printf(mon, "stream records: %" PRIu64 "\n", info->records);
-    monitor_printf(mon, "stream records skipped: %" PRIu64 "\n",
-                   info->skipped);
+    monitor_printf(mon, "stream skipped: %" PRIu64 "\n", info->skipped);
+    for (strList *name = info->skipped_names; name; name = name->next) {
+        monitor_printf(mon, "  %s\n", name->value);
+    }
     monitor_printf(mon, "stream bytes: %" PRIu64 "\n", info->bytes);
 }
 
@@ -174,7 +183,7 @@ bool migration_stream_end(QEMUFile *f)
 
     bytes = stream_writer_bytes(sc->writer);
     records = stream_writer_records(sc->writer);
-    stream_figures_update(records, bytes, 0);
+    stream_figures_update(records, bytes);
     /* The file has counted what it wrote; headers come on top */
     qemu_file_credit_transfer(f, bytes - qemu_file_total_transferred_fast(f));
     trace_migration_stream_end(records, bytes);
@@ -191,9 +200,25 @@ bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc)
         qemu_put_buffer(f, (const uint8_t *)vmdesc, strlen(vmdesc));
         migration_stream_end(f);
     }
+    migration_stream_put_end(f);
+    return true;
+}
+
+void migration_stream_put_end(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_of(f);
+    Error *err = NULL;
+
+    if (!sc) {
+        qemu_put_byte(f, QEMU_VM_EOF);
+        return;
+    }
+    if (!qemu_file_get_error(f) &&
+        !stream_writer_put_index(sc->writer, &err)) {
+        qemu_file_set_error_obj(f, -EIO, err);
+    }
     migration_stream_begin(f, QEMU_VM_EOF);
     migration_stream_end(f);
-    return true;
 }
 
 /* Loading */
@@ -281,13 +306,13 @@ int migration_stream_next(QEMUFile *f)
         stat64_add(&stream_figures.sections, 1);
     }
     stream_figures_update(stream_reader_records(sc->reader),
-                          stream_reader_bytes(sc->reader),
-                          stream_reader_skipped(sc->reader));
+                          stream_reader_bytes(sc->reader));
     if (trace_event_get_state_backends(TRACE_MIGRATION_STREAM_NEXT)) {
         g_autofree char *where = stream_reader_where(sc->reader);
 
         trace_migration_stream_next(where, stream_reader_records(sc->reader),
-                                    stream_reader_skipped(sc->reader));
+                                    stream_index_skipped(
+                                        stream_reader_index(sc->reader)));
     }
     return type;
 }
@@ -340,20 +365,115 @@ bool migration_stream_end_loaded(QEMUFile *f)
     return true;
 }
 
-void migration_stream_report_error(QEMUFile *f, int ret)
+/* Loads the present section: NULL if it is not known who does */
+static const void *stream_section_user(StreamChannel *sc, bool *skipped)
+{
+    StreamSection section;
+
+    if (!stream_index_get(stream_reader_index(sc->reader),
+                          stream_reader_section_id(sc->reader), &section)) {
+        return NULL;
+    }
+    *skipped = section.skipped;
+    return section.user;
+}
+
+bool migration_stream_is_free(QEMUFile *f, const void *user)
 {
     StreamChannel *sc = stream_channel_of(f);
+
+    return !sc || !stream_index_bound(stream_reader_index(sc->reader), user);
+}
+
+bool migration_stream_is_user(QEMUFile *f, const void *user)
+{
+    StreamChannel *sc = stream_channel_of(f);
+    bool skipped;
+
+    return !sc || stream_section_user(sc, &skipped) == user;
+}
+
+/* Passes over the present section */
+static int stream_section_skip(QEMUFile *f, StreamChannel *sc)
+{
+    uint8_t ignored[1024];
     Error *err = NULL;
+    ssize_t n;
+
+    do {
+        n = stream_reader_read(sc->reader, ignored, sizeof(ignored), &err);
+    } while (n > 0);
+    if (n < 0) {
+        qemu_file_set_error_obj(f, -EINVAL, err);
+    }
+    return qemu_file_get_error(f);
+}
+
+int migration_stream_bind(QEMUFile *f, const void *user, int version_id,
+                          bool known)
+{
+    StreamChannel *sc = stream_channel_of(f);
+    const StreamIdent *ident;
+    StreamIndex *index;
+    uint32_t id;
 
     if (!sc) {
-        return;
+        return 0;
     }
-    qemu_file_get_error_obj(f, &err);
-    if (!err) {
+    index = stream_reader_index(sc->reader);
+    id = stream_reader_section_id(sc->reader);
+    ident = stream_reader_ident(sc->reader);
+    if (!user && !known && stream_reader_optional(sc->reader)) {
         g_autofree char *where = stream_reader_where(sc->reader);
 
-        error_setg_errno(&err, -ret, "%s: what it holds was refused",
-                         where);
+        trace_migration_stream_skip(where);
+        stream_reader_skip(sc->reader, NULL);
+        stream_index_skip(index, id);
+        return stream_section_skip(f, sc) ?: STREAM_SKIPPED;
     }
-    error_reportf_err(err, "migration stream: ");
+    if (!user && known) {
+        migration_stream_failed(f, "its state comes twice: expected it once");
+        return -EINVAL;
+    }
+    if (!user) {
+        migration_stream_failed_hint(f, "Start this side with the same "
+                                     "devices as the other, those plugged in "
+                                     "later included.", "this machine has no "
+                                     "such device: expected one named '%s' "
+                                     "with instance %" PRIu32 ", got none",
+                                     ident->name, ident->instance_id);
+        return -EINVAL;
+    }
+    if (ident->version_id > version_id) {
+        migration_stream_failed_hint(f, "The stream comes from a newer QEMU; "
+                                     "there, use a machine type that this one "
+                                     "has too.", "its state is of another "
+                                     "version: expected at most %d, got %"
+                                     PRIu32, version_id, ident->version_id);
+        return -EINVAL;
+    }
+    stream_index_bind(index, id, user);
+    return 0;
+}
+
+int migration_stream_skip_part(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_of(f);
+    bool skipped = false;
+
+    if (!sc || (stream_section_user(sc, &skipped), !skipped)) {
+        return 0;
+    }
+    return stream_section_skip(f, sc) ?: STREAM_SKIPPED;
+}
+
+int migration_stream_refuse_missing(QEMUFile *f, const char *name,
+                                    uint32_t instance_id)
+{
+    migration_stream_failed_hint(f, "Start this side without the device, or "
+                                 "the other side with it.", "device '%s' "
+                                 "(instance %" PRIu32 ") of this machine got "
+                                 "no state: expected a section for it, got "
+                                 "none", name, instance_id);
+    return -EINVAL;
 }

@@ -1,7 +1,7 @@
 /*
  * Migration stream version 4: the reader
  *
- * Implements the receiving side of "Records" and "Sections" of
+ * Implements the receiving side of "Records", "Sections" and "Index" of
  * docs/devel/migration-v4/wire-format.rst.
  *
  * A record is read whole and its checksum verified before any of it is given
@@ -15,22 +15,18 @@
 #include "qapi/error.h"
 #include "migration/stream/reader.h"
 
-/* A section that was seen, and whether more of it may come */
-typedef struct StreamSection {
-    uint32_t id;
-    bool open;
-    StreamIdent ident;
-} StreamSection;
-
 struct StreamReader {
     StreamReadFunc *read;
     void *opaque;
     uint64_t offset;            /* of the first byte that is not yet parsed */
     uint64_t records;
-    uint64_t skipped;
+    uint64_t given;             /* bytes of the present section given out */
     StreamRecord record;        /* the present one; none yet if !records */
-    GHashTable *sections;       /* of StreamSection, by their id */
-    const StreamSection *section;   /* of the present record, if it has one */
+    StreamIndex *index;         /* the sections so far */
+    bool checked;               /* these records have been here before */
+    bool indexed;               /* the index has come: the end is next */
+    bool has_section;           /* the present record belongs to @section */
+    StreamSection section;
 
     /*
      * The present record's payload, and behind it what came of the next
@@ -49,16 +45,39 @@ StreamReader *stream_reader_new(StreamReadFunc *read, void *opaque)
     r->read = read;
     r->opaque = opaque;
     r->record.flags = STREAM_FLAG_LAST;
-    r->sections = g_hash_table_new_full(g_int_hash, g_int_equal, NULL, g_free);
+    r->index = stream_index_new();
+    return r;
+}
+
+StreamReader *stream_reader_new_checked(StreamReadFunc *read, void *opaque,
+                                        uint64_t offset, StreamIndex *index)
+{
+    StreamReader *r = stream_reader_new(read, opaque);
+
+    stream_reader_set_index(r, index);
+    r->offset = offset;
+    r->checked = true;
     return r;
 }
 
 void stream_reader_free(StreamReader *r)
 {
     if (r) {
-        g_hash_table_unref(r->sections);
+        stream_index_unref(r->index);
         g_free(r);
     }
+}
+
+StreamIndex *stream_reader_index(const StreamReader *r)
+{
+    return r->index;
+}
+
+void stream_reader_set_index(StreamReader *r, StreamIndex *index)
+{
+    stream_index_ref(index);
+    stream_index_unref(r->index);
+    r->index = index;
 }
 
 static bool stream_reader_in_chain(const StreamReader *r)
@@ -76,13 +95,18 @@ static char *stream_reader_section_name(const StreamReader *r)
     if (!r->records) {
         return g_strdup("the preamble");
     }
-    if (r->section) {
+    if (r->has_section) {
         return g_strdup_printf("section '%s' (instance %" PRIu32 ")",
-                               r->section->ident.name,
-                               r->section->ident.instance_id);
+                               r->section.ident.name,
+                               r->section.ident.instance_id);
     }
     return g_strdup_printf("the %s record",
                            stream_record_name(r->record.type));
+}
+
+uint64_t stream_reader_position(const StreamReader *r)
+{
+    return r->given;
 }
 
 char *stream_reader_where(const StreamReader *r)
@@ -138,8 +162,6 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp)
 static bool stream_reader_check_order(StreamReader *r,
                                       const StreamRecord *record, Error **errp)
 {
-    StreamSection *section;
-
     if (stream_reader_in_chain(r)) {
         if (record->type != r->record.type ||
             record->section_id != r->record.section_id) {
@@ -154,53 +176,30 @@ static bool stream_reader_check_order(StreamReader *r,
         }
         return true;
     }
-
-    section = g_hash_table_lookup(r->sections, &record->section_id);
-    switch (record->type) {
-    case STREAM_RECORD_SECTION_START:
-    case STREAM_RECORD_SECTION_FULL:
-        if (section) {
-            error_setg(errp, "section id %" PRIu32 " is taken: expected a new "
-                       "one, got that of section '%s' (instance %" PRIu32 ")",
-                       record->section_id, section->ident.name,
-                       section->ident.instance_id);
-            return false;
-        }
-        break;
-    case STREAM_RECORD_SECTION_PART:
-    case STREAM_RECORD_SECTION_END:
-        if (!section || !section->open) {
-            error_setg(errp, "there is no open section of id %" PRIu32
-                       ": expected one that has started and not ended",
-                       record->section_id);
-            return false;
-        }
-        break;
+    if (r->indexed && record->type != STREAM_RECORD_END) {
+        error_setg(errp, "something comes behind the index: expected the end "
+                   "record, got a %s record",
+                   stream_record_name(record->type));
+        return false;
     }
-    return true;
+    return r->checked || stream_index_check(r->index, record->type,
+                                            record->section_id, errp);
 }
 
 /* The first record of a section that says what it is about */
 static size_t stream_reader_identify(StreamReader *r, size_t length,
                                      Error **errp)
 {
-    g_autofree StreamSection *section = g_new0(StreamSection, 1);
-    size_t used = stream_ident_decode(r->payload, length, &section->ident,
-                                      errp);
+    uint32_t id = r->record.section_id;
+    StreamIdent ident;
+    size_t used = stream_ident_decode(r->payload, length, &ident, errp);
 
-    if (!used) {
+    if (!used ||
+        (!r->checked && !stream_index_begin(r->index, r->record.type, id,
+                                            &ident, errp))) {
         return 0;
     }
-    if (g_hash_table_size(r->sections) >= STREAM_SECTIONS_MAX) {
-        error_setg(errp, "too many sections: expected at most %d",
-                   STREAM_SECTIONS_MAX);
-        return 0;
-    }
-    section->id = r->record.section_id;
-    section->open = r->record.type == STREAM_RECORD_SECTION_START;
-    r->section = section;
-    g_hash_table_insert(r->sections, &section->id, section);
-    section = NULL;
+    r->has_section = stream_index_get(r->index, id, &r->section);
     return used;
 }
 
@@ -208,7 +207,6 @@ static size_t stream_reader_identify(StreamReader *r, size_t length,
 static bool stream_reader_header(StreamReader *r, Error **errp)
 {
     StreamRecord record;
-    StreamSection *section;
 
     if (!stream_reader_fill(r, r->next, &r->ahead, STREAM_HEADER_SIZE, 0,
                             errp) ||
@@ -217,16 +215,12 @@ static bool stream_reader_header(StreamReader *r, Error **errp)
         return false;
     }
 
-    section = g_hash_table_lookup(r->sections, &record.section_id);
-    switch (record.type) {
-    case STREAM_RECORD_SECTION_END:
-        section->open = false;
-        /* fall through */
-    case STREAM_RECORD_SECTION_PART:
-        r->section = section;
-        break;
-    default:
-        r->section = stream_reader_in_chain(r) ? r->section : NULL;
+    if (!stream_reader_in_chain(r)) {
+        r->given = 0;
+        r->has_section = stream_record_has_section(record.type) &&
+                         !stream_record_identifies(record.type) &&
+                         stream_index_get(r->index, record.section_id,
+                                          &r->section);
     }
     r->record = record;
     r->records++;
@@ -274,9 +268,8 @@ static bool stream_reader_record(StreamReader *r, Error **errp)
         return false;
     }
 
-    identifies = !r->section &&
-                 (r->record.type == STREAM_RECORD_SECTION_START ||
-                  r->record.type == STREAM_RECORD_SECTION_FULL);
+    identifies = !r->has_section &&
+                 stream_record_identifies(r->record.type);
     if (!stream_reader_payload(r, &have, errp)) {
         /* Even so its name may have come through, and is worth saying */
         if (identifies) {
@@ -291,12 +284,19 @@ static bool stream_reader_record(StreamReader *r, Error **errp)
                    "optional: expected a type that this version knows",
                    r->record.type);
         error_append_hint(errp, "The stream comes from a newer QEMU.\n");
+    } else if (r->record.type == STREAM_RECORD_END &&
+               (r->record.length || !r->indexed)) {
+        error_setg(errp, r->indexed ?
+                   "the end has a payload: expected none, got %" PRIu32
+                   " bytes" : "the end comes without an index: expected one "
+                   "right before it, got %" PRIu32 " bytes of payload",
+                   r->record.length);
     }
 
     if (*errp) {
         g_autofree char *where = stream_reader_where(r);
 
-        if (identifies && !r->section) {
+        if (identifies && !r->has_section) {
             error_prepend(errp, "a section behind %s, record at offset %"
                           PRIu64 ": ", before, r->record.offset);
         } else {
@@ -304,6 +304,74 @@ static bool stream_reader_record(StreamReader *r, Error **errp)
         }
         return false;
     }
+    if (r->has_section && !r->checked) {
+        stream_index_account(r->index, &r->record);
+    }
+    return true;
+}
+
+void stream_reader_skip(StreamReader *r, const char *what)
+{
+    g_autofree char *name = what ? NULL : stream_reader_section_name(r);
+
+    stream_index_note_skipped(r->index, what ?: name);
+}
+
+/* Reads exactly @length bytes of the index; %false with @errp unset at its end */
+static bool stream_reader_read_entry(StreamReader *r, uint8_t *wire,
+                                     size_t length, Error **errp)
+{
+    size_t have = 0;
+
+    while (have < length) {
+        ssize_t n = stream_reader_read(r, wire + have, length - have, errp);
+
+        if (n <= 0) {
+            if (n == 0 && have) {
+                error_setg(errp, "an entry of the index is cut short: expected "
+                           "%zu bytes more, got none", length - have);
+            }
+            return false;
+        }
+        have += n;
+    }
+    return true;
+}
+
+/* Holds the index against what came */
+static bool stream_reader_check_index(StreamReader *r, Error **errp)
+{
+    ERRP_GUARD();
+    uint8_t wire[STREAM_INDEX_ENTRY_MAX];
+    unsigned n = 0;
+
+    while (!*errp && stream_reader_read_entry(r, wire, STREAM_INDEX_ENTRY_SIZE,
+                                              errp)) {
+        size_t name_length = stream_index_entry_name_length(wire);
+
+        if (name_length &&
+            !stream_reader_read_entry(r, wire + STREAM_INDEX_ENTRY_SIZE,
+                                      name_length, errp)) {
+            if (!*errp) {
+                error_setg(errp, "the index is cut short in a name");
+            }
+            break;
+        }
+        if (!r->checked) {
+            stream_index_verify(r->index, n, wire, errp);
+        }
+        n++;
+    }
+    if (!*errp && !r->checked) {
+        stream_index_verify_end(r->index, n, errp);
+    }
+    if (*errp) {
+        g_autofree char *where = stream_reader_where(r);
+
+        error_prepend(errp, "%s: ", where);
+        return false;
+    }
+    r->indexed = true;
     return true;
 }
 
@@ -316,12 +384,101 @@ int stream_reader_next(StreamReader *r, size_t unread, Error **errp)
         if (!stream_reader_record(r, errp)) {
             return -1;
         }
-        if (stream_record_type_name(r->record.type)) {
+        if (!stream_record_type_name(r->record.type)) {
+            stream_reader_skip(r, NULL);
+            r->unread = 0;
+        } else if (r->record.type != STREAM_RECORD_INDEX) {
             return r->record.type;
+        } else if (!stream_reader_check_index(r, errp)) {
+            return -1;
         }
-        r->skipped++;
-        r->unread = 0;
     }
+}
+
+void stream_reader_restart(StreamReader *r)
+{
+    assert(r->record.type == STREAM_RECORD_END);
+    r->indexed = false;
+    stream_index_restart(r->index);
+}
+
+/* A stream in memory */
+typedef struct StreamTaken {
+    const GByteArray *bytes;
+    size_t position;
+} StreamTaken;
+
+static ssize_t stream_taken_read(void *opaque, void *data, size_t length,
+                                 Error **errp)
+{
+    StreamTaken *taken = opaque;
+    size_t n = MIN(length, taken->bytes->len - taken->position);
+
+    memcpy(data, taken->bytes->data + taken->position, n);
+    taken->position += n;
+    return n;
+}
+
+/* Goes through records that were taken, so that all of them are checked */
+static bool stream_reader_check_taken(StreamReader *r, StreamIndex *index,
+                                      const GByteArray *bytes, Error **errp)
+{
+    StreamTaken taken = { .bytes = bytes };
+    g_autoptr(StreamReader) inner = stream_reader_new(stream_taken_read,
+                                                      &taken);
+    uint8_t ignored[1024];
+
+    stream_reader_set_index(inner, index);
+    inner->offset = r->offset;
+    while (inner->offset < r->offset + bytes->len) {
+        ssize_t n;
+
+        if (inner->indexed && inner->record.type == STREAM_RECORD_END) {
+            error_setg(errp, "something comes behind the end, at offset %"
+                       PRIu64, inner->offset);
+            return false;
+        }
+        if (stream_reader_next(inner, 0, errp) < 0) {
+            return false;
+        }
+        do {
+            n = stream_reader_read(inner, ignored, sizeof(ignored), errp);
+        } while (n > 0);
+        if (n < 0) {
+            return false;
+        }
+    }
+    r->records += inner->records;
+    return true;
+}
+
+bool stream_reader_take(StreamReader *r, size_t length, StreamIndex *index,
+                        GByteArray *bytes, Error **errp)
+{
+    assert(!stream_reader_in_chain(r) && !r->unread && !bytes->len);
+    if (length < STREAM_HEADER_SIZE) {
+        error_setg(errp, "the package at offset %" PRIu64 " is too short: "
+                   "expected at least %d bytes, got %zu", r->offset,
+                   STREAM_HEADER_SIZE, length);
+        return false;
+    }
+    g_byte_array_append(bytes, r->next, r->ahead);
+    r->ahead = 0;
+    while (bytes->len < length) {
+        size_t have = bytes->len;
+        size_t want = MIN(length - have, STREAM_PAYLOAD_MAX);
+        size_t n = 0;
+
+        g_byte_array_set_size(bytes, have + want);
+        if (!stream_reader_fill(r, bytes->data + have, &n, want, 0, errp)) {
+            return false;
+        }
+    }
+    if (!stream_reader_check_taken(r, index, bytes, errp)) {
+        return false;
+    }
+    r->offset += length;
+    return true;
 }
 
 ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
@@ -338,6 +495,7 @@ ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
     length = MIN(length, r->unread);
     memcpy(data, r->payload + r->record.length - r->unread, length);
     r->unread -= length;
+    r->given += length;
     return length;
 }
 
@@ -362,7 +520,7 @@ uint32_t stream_reader_section_id(const StreamReader *r)
 
 const StreamIdent *stream_reader_ident(const StreamReader *r)
 {
-    return r->section ? &r->section->ident : NULL;
+    return r->has_section ? &r->section.ident : NULL;
 }
 
 uint64_t stream_reader_bytes(const StreamReader *r)
@@ -375,7 +533,7 @@ uint64_t stream_reader_records(const StreamReader *r)
     return r->records;
 }
 
-uint64_t stream_reader_skipped(const StreamReader *r)
+bool stream_reader_optional(const StreamReader *r)
 {
-    return r->skipped;
+    return r->record.flags & STREAM_FLAG_OPTIONAL;
 }

@@ -37,9 +37,29 @@ const char *stream_record_type_name(uint16_t type)
         [STREAM_RECORD_CONFIGURATION] = "configuration",
         [STREAM_RECORD_COMMAND] = "command",
         [STREAM_RECORD_RETURN_PATH] = "return path",
+        [STREAM_RECORD_INDEX] = "index",
+        [STREAM_RECORD_PAGES] = "pages",
+        [STREAM_RECORD_COLO] = "COLO",
     };
 
     return type < ARRAY_SIZE(names) ? names[type] : NULL;
+}
+
+bool stream_record_identifies(uint16_t type)
+{
+    return type == STREAM_RECORD_SECTION_START ||
+           type == STREAM_RECORD_SECTION_FULL;
+}
+
+bool stream_record_has_section(uint16_t type)
+{
+    return type >= STREAM_RECORD_SECTION_START &&
+           type <= STREAM_RECORD_SECTION_FULL;
+}
+
+uint64_t stream_record_offset(const uint8_t *wire)
+{
+    return ldq_be_p(wire + offsetof(StreamRecordHeader, offset));
 }
 
 void stream_record_encode(const StreamRecord *record, uint8_t *wire)

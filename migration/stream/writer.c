@@ -1,8 +1,11 @@
 /*
  * Migration stream version 4: the writer
  *
- * Implements the sending side of "Records" and "Sections" of
+ * Implements the sending side of "Records", "Sections", "Frames" and "Index" of
  * docs/devel/migration-v4/wire-format.rst.
+ *
+ * A frame's length stands before its body, so that the outermost frame is held
+ * back until it ends.
  *
  * One buffer holds a header and its payload side by side, so that a record is
  * one contiguous write: one system call on a socket, full-size records in TLS.
@@ -18,10 +21,18 @@
 struct StreamWriter {
     StreamWriteFunc *write;
     void *opaque;
+    StreamIndex *index;
     uint64_t offset;        /* of the open record's header */
     uint64_t records;
     bool in_section;
+    bool refused;           /* the index has no room for the section */
+    bool prompt;            /* all that is appended is a record at once */
     StreamRecord record;    /* type, flags and section of the open record */
+
+    GByteArray *held;       /* the frames that have not ended */
+    unsigned depth;
+    size_t frames[STREAM_FRAME_DEPTH_MAX];  /* where they begin in @held */
+
     size_t used;            /* bytes of payload in the buffer */
     uint8_t buffer[STREAM_HEADER_SIZE + STREAM_PAYLOAD_MAX];
 };
@@ -32,12 +43,35 @@ StreamWriter *stream_writer_new(StreamWriteFunc *write, void *opaque)
 
     w->write = write;
     w->opaque = opaque;
+    w->index = stream_index_new();
+    w->held = g_byte_array_new();
     return w;
 }
 
 void stream_writer_free(StreamWriter *w)
 {
-    g_free(w);
+    if (w) {
+        g_byte_array_unref(w->held);
+        stream_index_unref(w->index);
+        g_free(w);
+    }
+}
+
+StreamIndex *stream_writer_index(const StreamWriter *w)
+{
+    return w->index;
+}
+
+void stream_writer_set_index(StreamWriter *w, StreamIndex *index)
+{
+    stream_index_ref(index);
+    stream_index_unref(w->index);
+    w->index = index;
+}
+
+void stream_writer_set_prompt(StreamWriter *w, bool prompt)
+{
+    w->prompt = prompt;
 }
 
 bool stream_writer_preamble(StreamWriter *w, Error **errp)
@@ -63,6 +97,9 @@ static bool stream_writer_flush(StreamWriter *w, uint16_t flags, Error **errp)
                                        w->used);
     record.offset = w->offset;
     stream_record_encode(&record, w->buffer);
+    if (stream_record_has_section(record.type)) {
+        stream_index_account(w->index, &record);
+    }
 
     w->used = 0;
     w->offset += length;
@@ -81,16 +118,16 @@ void stream_writer_begin(StreamWriter *w, uint16_t type, uint16_t flags,
         .section_id = section_id,
     };
     if (ident) {
+        w->refused = !stream_index_begin(w->index, type, section_id, ident,
+                                         NULL);
         w->used = stream_ident_encode(ident, w->buffer + STREAM_HEADER_SIZE);
     }
 }
 
-bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
-                          Error **errp)
+/* Fills records and writes those that are full */
+static bool stream_writer_fill(StreamWriter *w, const uint8_t *from,
+                               size_t length, Error **errp)
 {
-    const uint8_t *from = data;
-
-    assert(w->in_section);
     while (length > 0) {
         size_t n = MIN(length, STREAM_PAYLOAD_MAX - w->used);
 
@@ -106,14 +143,127 @@ bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
         from += n;
         length -= n;
     }
+    return !w->prompt || !w->used || stream_writer_flush(w, 0, errp);
+}
+
+bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
+                          Error **errp)
+{
+    assert(w->in_section);
+    if (!w->depth) {
+        return stream_writer_fill(w, data, length, errp);
+    }
+    if (length > STREAM_FRAME_LENGTH_MAX - w->held->len) {
+        error_setg(errp, "a frame of more than %u bytes cannot be sent",
+                   STREAM_FRAME_LENGTH_MAX);
+        return false;
+    }
+    g_byte_array_append(w->held, data, length);
     return true;
+}
+
+bool stream_writer_begin_frame(StreamWriter *w, const StreamFrame *frame,
+                               Error **errp)
+{
+    uint8_t wire[STREAM_FRAME_HEADER_MAX];
+    size_t begin = w->held->len;
+
+    if (w->depth >= STREAM_FRAME_DEPTH_MAX) {
+        error_setg(errp, "'%s' is nested too deep to be sent: at most %d "
+                   "structures can be around one another", frame->name,
+                   STREAM_FRAME_DEPTH_MAX);
+        return false;
+    }
+    w->frames[w->depth++] = begin;
+    return stream_writer_append(w, wire, stream_frame_encode(frame, wire),
+                                errp);
+}
+
+/* The innermost frame's header, where it is held */
+static uint8_t *stream_writer_frame(StreamWriter *w)
+{
+    assert(w->depth > 0);
+    return w->held->data + w->frames[w->depth - 1];
+}
+
+void stream_writer_count_frame(StreamWriter *w)
+{
+    uint8_t *count = stream_writer_frame(w) +
+                     offsetof(StreamFrameHeader, count);
+
+    stl_be_p(count, ldl_be_p(count) + 1);
+}
+
+bool stream_writer_end_frame(StreamWriter *w, Error **errp)
+{
+    uint8_t *wire = stream_writer_frame(w);
+    size_t header = STREAM_FRAME_HEADER_SIZE + stream_frame_name_length(wire);
+    bool ok = true;
+
+    stl_be_p(wire + offsetof(StreamFrameHeader, length),
+             w->held->len - (wire - w->held->data) - header);
+    if (--w->depth == 0) {
+        ok = stream_writer_fill(w, w->held->data, w->held->len, errp);
+        g_byte_array_set_size(w->held, 0);
+    }
+    return ok;
 }
 
 bool stream_writer_end(StreamWriter *w, Error **errp)
 {
     assert(w->in_section);
     w->in_section = false;
+    if (w->depth || w->refused) {
+        error_setg(errp, w->depth ? "a section ends in a structure"
+                                  : "a section's id is taken");
+        return false;
+    }
     return stream_writer_flush(w, STREAM_FLAG_LAST, errp);
+}
+
+bool stream_writer_put_records(StreamWriter *w, const void *data,
+                               size_t length, Error **errp)
+{
+    const uint8_t *from = data;
+
+    assert(!w->in_section);
+    while (length > 0) {
+        StreamRecord record;
+        size_t n;
+
+        /* They were just written, by the same code, or this is a bug */
+        assert(length >= STREAM_HEADER_SIZE);
+        stream_record_decode(from, stream_record_offset(from), &record,
+                             &error_abort);
+        n = STREAM_HEADER_SIZE + record.length;
+        assert(length >= n);
+        record.offset = w->offset;
+        memcpy(w->buffer, from, n);
+        stream_record_encode(&record, w->buffer);
+        w->offset += n;
+        w->records++;
+        if (!w->write(w->opaque, w->buffer, n, errp)) {
+            return false;
+        }
+        from += n;
+        length -= n;
+    }
+    return true;
+}
+
+bool stream_writer_put_index(StreamWriter *w, Error **errp)
+{
+    uint8_t wire[STREAM_INDEX_ENTRY_MAX];
+    size_t length;
+
+    stream_writer_begin(w, STREAM_RECORD_INDEX, 0, 0, NULL);
+    for (unsigned n = 0;
+         (length = stream_index_encode(w->index, n, wire)); n++) {
+        if (!stream_writer_append(w, wire, length, errp)) {
+            return false;
+        }
+    }
+    return stream_writer_end(w, errp);
 }
 
 bool stream_writer_in_section(const StreamWriter *w)

@@ -21,6 +21,8 @@
 #define TYPE_STREAM_CHANNEL "migration-stream-channel"
 OBJECT_DECLARE_SIMPLE_TYPE(StreamChannel, STREAM_CHANNEL)
 
+typedef struct StreamStructs StreamStructs;
+
 struct StreamChannel {
     QIOChannel parent;
     QIOChannel *base;       /* the transport, of which this holds a reference */
@@ -28,6 +30,7 @@ struct StreamChannel {
     bool broken;            /* reading has failed, and is over */
     StreamWriter *writer;   /* of the stream, or of the return path */
     StreamReader *reader;   /* of the return path, or of the stream */
+    StreamStructs *structs; /* where among structures, NULL until asked for */
 };
 
 /**

@@ -10,13 +10,17 @@
 #ifndef MIGRATION_STREAM_FILE_H
 #define MIGRATION_STREAM_FILE_H
 
+#include "migration/stream/index.h"
 #include "migration/stream/vmstate.h"
 #include "qapi/qapi-types-migration-stream.h"
 
 /**
  * migration_stream_start: forget the figures of the stream before
+ *
+ * @index: of the stream that begins, NULL if it is not of version 4; this takes
+ * a reference
  */
-void migration_stream_start(void);
+void migration_stream_start(StreamIndex *index);
 
 /* Saving */
 
@@ -65,6 +69,13 @@ bool migration_stream_end(QEMUFile *f);
  * Returns: %false on a version 3 file, to which nothing was written.
  */
 bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc);
+
+/**
+ * migration_stream_put_end: end what a loader reads in one go
+ *
+ * In version 4 the index comes before it.
+ */
+void migration_stream_put_end(QEMUFile *f);
 
 /* Loading; failures are set on the file, with their text */
 
@@ -119,10 +130,67 @@ bool migration_stream_get_section(QEMUFile *f, uint32_t *section_id,
  */
 bool migration_stream_end_loaded(QEMUFile *f);
 
+/* Returned for an optional section that was passed over; no errno, positive */
+#define STREAM_SKIPPED 1
+
 /**
- * migration_stream_report_error: say on stderr why loading failed
+ * migration_stream_is_free: has @user got no state from this stream yet?
  *
+ * @user: stands for a device
+ *
+ * Returns: %true if so, or on a version 3 file.
+ */
+bool migration_stream_is_free(QEMUFile *f, const void *user);
+
+/**
+ * migration_stream_is_user: is it @user that loads the present section?
+ *
+ * Returns: %true if so, or on a version 3 file.
+ */
+bool migration_stream_is_user(QEMUFile *f, const void *user);
+
+/**
+ * migration_stream_bind: settle who loads the section that has begun
+ *
+ * @user: stands for a device; NULL if there is none that has no state yet
+ * @version_id: the newest that it can load
+ * @known: there is a device of that name and instance
+ *
+ * Returns: 0; %STREAM_SKIPPED when the section was passed over, because it is
+ * optional and nobody knows it; a negative errno with the reason kept.  0 on a
+ * version 3 file.
+ */
+int migration_stream_bind(QEMUFile *f, const void *user, int version_id,
+                          bool known);
+
+/**
+ * migration_stream_skip_part: pass over a part of a section that is skipped
+ *
+ * Returns: %STREAM_SKIPPED if it was, a negative errno, or 0 if it is not.
+ */
+int migration_stream_skip_part(QEMUFile *f);
+
+/**
+ * migration_stream_refuse_missing: a device of this machine got no state
+ *
+ * Returns: -EINVAL, with the reason kept.
+ */
+int migration_stream_refuse_missing(QEMUFile *f, const char *name,
+                                    uint32_t instance_id);
+
+/**
+ * migration_stream_get_error: why loading failed
+ *
+ * @f: of version 4
  * @ret: the negative errno that loading returned
+ * @errp: set to section, place in the stream, path of the field, and reason
+ */
+void migration_stream_get_error(QEMUFile *f, int ret, Error **errp);
+
+/**
+ * migration_stream_report_error: print why loading failed
+ *
+ * Nothing on a version 3 file.
  */
 void migration_stream_report_error(QEMUFile *f, int ret);
 

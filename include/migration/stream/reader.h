@@ -11,7 +11,7 @@
 #ifndef MIGRATION_STREAM_READER_H
 #define MIGRATION_STREAM_READER_H
 
-#include "migration/stream/record.h"
+#include "migration/stream/index.h"
 
 typedef struct StreamReader StreamReader;
 
@@ -39,6 +39,32 @@ void stream_reader_free(StreamReader *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StreamReader, stream_reader_free)
 
 /**
+ * stream_reader_new_checked: a reader of records that were taken
+ *
+ * @offset: where in the stream they stood
+ * @index: what stream_reader_take() was given
+ *
+ * They are in the table already, and are not counted again.
+ */
+StreamReader *stream_reader_new_checked(StreamReadFunc *read, void *opaque,
+                                        uint64_t offset, StreamIndex *index);
+
+/**
+ * stream_reader_index: the sections so far
+ *
+ * Returns: the table, which is the reader's.
+ */
+StreamIndex *stream_reader_index(const StreamReader *r);
+
+/**
+ * stream_reader_set_index: go on with a table of sections
+ *
+ * Where a stream comes in several pieces, after a connection was taken up
+ * again.  The reader takes a reference.
+ */
+void stream_reader_set_index(StreamReader *r, StreamIndex *index);
+
+/**
  * stream_reader_preamble: check the preamble
  *
  * Only at the very beginning.  A return path has none.
@@ -55,7 +81,8 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp);
  * of its own and has not looked at; like bytes left in the reader, they mean
  * that the device did not take all of its state, which is an error
  *
- * Optional records of unknown type are skipped.
+ * Optional records of unknown type are skipped.  The index is held against the
+ * sections that came, and not given out; without it the end is refused.
  *
  * Returns: the section's type, or -1 with @errp set.
  */
@@ -79,6 +106,33 @@ ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
  */
 bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp);
 
+/**
+ * stream_reader_skip: note that something optional is not used
+ *
+ * @what: its name, or NULL for the present section; the bytes are left to the
+ * caller
+ */
+void stream_reader_skip(StreamReader *r, const char *what);
+
+/**
+ * stream_reader_restart: go on behind the end
+ *
+ * The same machine is sent once more, see stream_index_restart().
+ */
+void stream_reader_restart(StreamReader *r);
+
+/**
+ * stream_reader_take: take whole records off the stream, and check them
+ *
+ * @length: of the records, in bytes
+ * @index: the table that their sections are put into
+ * @bytes: empty, filled with the records, and as large as what has arrived
+ *
+ * Only between sections.  For stream_reader_new_checked().
+ */
+bool stream_reader_take(StreamReader *r, size_t length, StreamIndex *index,
+                        GByteArray *bytes, Error **errp);
+
 /* The present section's identifier on the wire */
 uint32_t stream_reader_section_id(const StreamReader *r);
 
@@ -101,8 +155,13 @@ char *stream_reader_where(const StreamReader *r);
 /* Bytes read so far, preamble and headers included */
 uint64_t stream_reader_bytes(const StreamReader *r);
 
-/* Records read so far, and those of them that were skipped */
+/* Records read so far */
 uint64_t stream_reader_records(const StreamReader *r);
-uint64_t stream_reader_skipped(const StreamReader *r);
+
+/* Bytes of the present section given out so far, without identification */
+uint64_t stream_reader_position(const StreamReader *r);
+
+/* Whether the present section may be skipped by whoever does not know it */
+bool stream_reader_optional(const StreamReader *r);
 
 #endif

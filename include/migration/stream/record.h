@@ -35,11 +35,14 @@ typedef enum StreamRecordType {
     STREAM_RECORD_CONFIGURATION = 0x07,
     STREAM_RECORD_COMMAND = 0x08,
     STREAM_RECORD_RETURN_PATH = 0x09,
+    STREAM_RECORD_INDEX = 0x0a,
+    STREAM_RECORD_PAGES = 0x0b,
+    STREAM_RECORD_COLO = 0x0c,
 } StreamRecordType;
 
 /* The last record of its section */
 #define STREAM_FLAG_LAST 0x0001
-/* A reader that does not know the type skips the record */
+/* A reader that does not know the type, or the device, skips the record */
 #define STREAM_FLAG_OPTIONAL 0x0002
 #define STREAM_FLAGS_KNOWN (STREAM_FLAG_LAST | STREAM_FLAG_OPTIONAL)
 
@@ -94,11 +97,35 @@ typedef struct StreamIdent {
 uint32_t stream_crc32c(const void *data, size_t length);
 
 /**
+ * stream_crc32c_extend: CRC32C of what came before, and of more
+ *
+ * @crc: of what came before, 0 if that was nothing
+ */
+uint32_t stream_crc32c_extend(uint32_t crc, const void *data, size_t length);
+
+/**
+ * stream_record_identifies: does a section of this type say what it is about?
+ */
+bool stream_record_identifies(uint16_t type);
+
+/**
  * stream_record_type_name: what a record type is called in messages
  *
  * Returns: a static string, or NULL for a type that this version lacks.
  */
 const char *stream_record_type_name(uint16_t type);
+
+/**
+ * stream_record_has_section: does a record of this type belong to a section?
+ */
+bool stream_record_has_section(uint16_t type);
+
+/**
+ * stream_record_offset: the offset that a header gives, unchecked
+ *
+ * @wire: %STREAM_HEADER_SIZE bytes
+ */
+uint64_t stream_record_offset(const uint8_t *wire);
 
 /**
  * stream_record_encode: write a record's header

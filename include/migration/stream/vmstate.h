@@ -1,7 +1,9 @@
 /*
  * Migration stream version 4: VMState structures on a QEMUFile
  *
- * What vmstate.c calls, and whoever else has to tell the versions apart.
+ * What vmstate.c calls, and devices that save by hand.  Implements "Frames"
+ * and "Description" of docs/devel/migration-v4/wire-format.rst.  On a version
+ * 3 file all of these do nothing, unless it says otherwise.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,28 +11,167 @@
 #ifndef MIGRATION_STREAM_VMSTATE_H
 #define MIGRATION_STREAM_VMSTATE_H
 
+#include "migration/vmstate.h"
+
 /**
  * migration_stream_is_v4: does @f carry version 4?
  */
 bool migration_stream_is_v4(QEMUFile *f);
 
 /**
- * migration_stream_put_subsections_end: end a structure's subsections
- *
- * Without it a loader would have to guess from the bytes that follow.
+ * migration_stream_is_array: is @field one of several structures?
  */
-void migration_stream_put_subsections_end(QEMUFile *f);
+bool migration_stream_is_array(const VMStateField *field);
 
 /**
- * migration_stream_get_subsections_end: check the end of the subsections
- *
- * @name: of the structure that they belong to
- * @ret: how loading them went
- *
- * Returns: @ret if that is an error, -EINVAL with the error set on @f if
- * there is more that nobody took, else 0.
+ * migration_stream_struct_version: which version of a structure @field has
  */
-int migration_stream_get_subsections_end(QEMUFile *f, const char *name,
-                                         int ret);
+int migration_stream_struct_version(const VMStateField *field);
+
+/* Saving; failures are set on the file */
+
+/**
+ * migration_stream_begin_struct: a structure begins
+ *
+ * @vmdesc: where its description goes, or NULL
+ *
+ * Returns: where its description goes: @vmdesc, or the description of the
+ * field whose put() saves the structure, which now has an entry for it.
+ */
+JSONWriter *migration_stream_begin_struct(QEMUFile *f,
+                                          const VMStateDescription *vmsd,
+                                          int version_id, JSONWriter *vmdesc);
+
+/**
+ * migration_stream_end_struct: the structure ends, behind its subsections
+ */
+void migration_stream_end_struct(QEMUFile *f);
+
+/**
+ * migration_stream_begin_subsection: the structure that begins next is one
+ *
+ * Returns: %false on a version 3 file, to which nothing was written.
+ */
+bool migration_stream_begin_subsection(QEMUFile *f,
+                                       const VMStateDescription *vmsd);
+
+/**
+ * migration_stream_begin_field: a field begins
+ *
+ * @n_elems: how many elements it has
+ */
+void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
+                                  int n_elems);
+void migration_stream_end_field(QEMUFile *f, const VMStateField *field);
+
+/**
+ * migration_stream_begin_put: a field's put() is called next
+ *
+ * @vmdesc: where the field's description goes, or NULL
+ *
+ * Whatever structures it saves find their way into the description.
+ *
+ * Returns: what to give to put().
+ */
+JSONWriter *migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc);
+void migration_stream_end_put(QEMUFile *f);
+
+/**
+ * migration_stream_begin_part: part of what put() saves begins
+ *
+ * @name: of the part, 1 to 255 bytes
+ *
+ * A frame, as a structure of that name would have, around what is written by
+ * hand.
+ */
+void migration_stream_begin_part(QEMUFile *f, const char *name);
+void migration_stream_end_part(QEMUFile *f);
+
+/**
+ * migration_stream_describe: name what was written by hand
+ *
+ * @type: as in VMStateInfo, such as "uint8"
+ *
+ * It is about all that put() has written since the last call.
+ */
+void migration_stream_describe(QEMUFile *f, const char *name,
+                               const char *type);
+
+/*
+ * Loading, the same the other way round.  All return 0, or a negative errno
+ * when what comes is not what was expected; the reason is kept.
+ */
+
+/**
+ * migration_stream_enter_struct: a structure begins
+ *
+ * @version_id: set to the version that comes
+ */
+int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
+                                  int *version_id);
+
+/**
+ * migration_stream_load_subsections: load what is behind a structure's fields
+ *
+ * Only on a version 4 file.  The structure ends behind it.
+ */
+int migration_stream_load_subsections(QEMUFile *f,
+                                      const VMStateDescription *vmsd,
+                                      void *opaque);
+
+/**
+ * migration_stream_enter_field: a field begins
+ *
+ * @n_elems: how many elements are expected
+ * @size: of each, in bytes
+ *
+ * Fails as well if they are more than what is left in the stream can fill.
+ */
+int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
+                                 int n_elems, int size);
+int migration_stream_leave_field(QEMUFile *f, const VMStateField *field);
+
+int migration_stream_enter_part(QEMUFile *f, const char *name);
+int migration_stream_leave_part(QEMUFile *f);
+
+/* Telling why */
+
+/**
+ * migration_stream_failed_in: loading failed inside of something
+ *
+ * @name: of the field or subsection, on the way out to the section
+ * @index: which element it is, or -1
+ * @ret: the negative errno
+ *
+ * Returns: %false on a version 3 file.
+ */
+bool migration_stream_failed_in(QEMUFile *f, const char *name, int index,
+                                int ret);
+
+/**
+ * migration_stream_failed: loading failed for a reason
+ *
+ * @fmt: the reason in words, with what was expected and what came
+ *
+ * Returns: %false on a version 3 file.
+ */
+bool migration_stream_failed(QEMUFile *f, const char *fmt, ...)
+    G_GNUC_PRINTF(2, 3);
+
+/* The same with a hint, what the user can do, without a newline */
+bool migration_stream_failed_hint(QEMUFile *f, const char *hint,
+                                  const char *fmt, ...)
+    G_GNUC_PRINTF(3, 4);
+
+/**
+ * migration_stream_differs: a value has to be the same on both sides, and isn't
+ *
+ * @expected: what this side has
+ * @got: what came
+ *
+ * Returns: %false on a version 3 file.
+ */
+bool migration_stream_differs(QEMUFile *f, const VMStateField *field,
+                              uint64_t expected, uint64_t got);
 
 #endif

@@ -10,7 +10,8 @@
 #ifndef MIGRATION_STREAM_WRITER_H
 #define MIGRATION_STREAM_WRITER_H
 
-#include "migration/stream/record.h"
+#include "migration/stream/frame.h"
+#include "migration/stream/index.h"
 
 typedef struct StreamWriter StreamWriter;
 
@@ -35,6 +36,28 @@ typedef bool StreamWriteFunc(void *opaque, const void *data, size_t length,
 StreamWriter *stream_writer_new(StreamWriteFunc *write, void *opaque);
 void stream_writer_free(StreamWriter *w);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StreamWriter, stream_writer_free)
+
+/**
+ * stream_writer_index: the sections that were begun
+ *
+ * Returns: the table, which is the writer's.
+ */
+StreamIndex *stream_writer_index(const StreamWriter *w);
+
+/**
+ * stream_writer_set_index: share a table of sections with other writers
+ *
+ * Where a stream is written in several pieces: by a package's writer, or after
+ * the connection was taken up again.  The writer takes a reference.
+ */
+void stream_writer_set_index(StreamWriter *w, StreamIndex *index);
+
+/**
+ * stream_writer_set_prompt: do not wait for records to become full
+ *
+ * For what somebody waits for, page by page.
+ */
+void stream_writer_set_prompt(StreamWriter *w, bool prompt);
 
 /**
  * stream_writer_preamble: write the preamble ("Preamble" in the specification)
@@ -68,9 +91,52 @@ bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
                           Error **errp);
 
 /**
+ * stream_writer_begin_frame: open a frame in the open section
+ *
+ * @frame: what its header says; the length is found out, and for a structure
+ * the count as well
+ *
+ * Frames are held in memory until the outermost one ends.
+ *
+ * Returns: %false, with @errp set, if there are too many around it.
+ */
+bool stream_writer_begin_frame(StreamWriter *w, const StreamFrame *frame,
+                               Error **errp);
+
+/**
+ * stream_writer_count_frame: one more subsection in the innermost frame
+ */
+void stream_writer_count_frame(StreamWriter *w);
+
+/**
+ * stream_writer_end_frame: end the innermost frame
+ *
+ * Returns: %false, with @errp set, when a full record could not be written.
+ */
+bool stream_writer_end_frame(StreamWriter *w, Error **errp);
+
+/**
  * stream_writer_end: write the open section's last record
  */
 bool stream_writer_end(StreamWriter *w, Error **errp);
+
+/**
+ * stream_writer_put_records: copy records that another writer has made
+ *
+ * @data: whole records, their offsets counted from anywhere
+ * @length: in bytes
+ *
+ * They become part of this stream, with offsets to suit.  That they belong to
+ * the index is for the two writers to settle: see stream_writer_set_index().
+ * No section may be open.
+ */
+bool stream_writer_put_records(StreamWriter *w, const void *data,
+                               size_t length, Error **errp);
+
+/**
+ * stream_writer_put_index: write the index of all sections
+ */
+bool stream_writer_put_index(StreamWriter *w, Error **errp);
 
 /* Whether a section is open */
 bool stream_writer_in_section(const StreamWriter *w);

@@ -1,0 +1,302 @@
+/*
+ * Migration stream version 4: saving VMState structures
+ *
+ * What vmstate.c calls while it saves.  Implements "Frames" and "Description"
+ * of docs/devel/migration-v4/wire-format.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qapi/error.h"
+#include "qapi/qmp/json-writer.h"
+#include "migration/qemu-file.h"
+#include "migration/stream/structs.h"
+#include "migration/stream/vmstate.h"
+#include "migration/vmstate.h"
+
+bool migration_stream_is_v4(QEMUFile *f)
+{
+    return stream_channel_of(f);
+}
+
+/* Where the file writes to, if it is of version 4 and sound */
+static StreamChannel *saving(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_of(f);
+
+    return sc && !qemu_file_get_error(f) ? sc : NULL;
+}
+
+static void save_fail(QEMUFile *f, Error *err)
+{
+    qemu_file_set_error_obj(f, -EIO, err);
+}
+
+/* Describes what was written since, so that all bytes have a description */
+static void describe(StreamPlace *place, const char *name, const char *type,
+                     uint64_t now)
+{
+    if (!place || !place->json || now == place->described) {
+        return;
+    }
+    if (!place->opened) {
+        json_writer_start_object(place->json, "struct");
+        json_writer_start_array(place->json, "fields");
+        place->opened = true;
+    }
+    json_writer_start_object(place->json, NULL);
+    json_writer_str(place->json, "name", name);
+    json_writer_str(place->json, "type", type);
+    json_writer_int64(place->json, "size", now - place->described);
+    json_writer_end_object(place->json);
+    place->described = now;
+}
+
+/* A list of fields in the description, for what is inside of a blob */
+static void describe_open(StreamPlace *place, uint64_t now)
+{
+    describe(place, "data", "buffer", now);
+    if (!place->opened) {
+        json_writer_start_object(place->json, "struct");
+        json_writer_start_array(place->json, "fields");
+        place->opened = true;
+    }
+}
+
+/* Goes into a frame; its field in the description is the caller's to close */
+static StreamPlace *begin_frame(QEMUFile *f, StreamChannel *sc,
+                                const char *name, uint32_t version_id,
+                                uint16_t flags, uint32_t count)
+{
+    StreamStructs *s = stream_structs(sc);
+    StreamPlace *outer = stream_structs_top(s), *place;
+    uint64_t now = qemu_file_total_transferred_fast(f);
+    StreamFrame *frame = &s->frame;
+    Error *err = NULL;
+
+    place = stream_structs_push(s, STREAM_PLACE_FRAME, &err);
+    *frame = (StreamFrame) {
+        .version_id = version_id,
+        .count = count,
+        .flags = flags | (s->optional ? STREAM_FRAME_OPTIONAL : 0),
+    };
+    pstrcpy(frame->name, sizeof(frame->name), name);
+    s->optional = false;
+    qemu_fflush(f);
+    if (!place || !stream_writer_begin_frame(sc->writer, frame, &err)) {
+        save_fail(f, err);
+        return NULL;
+    }
+    place->flags = flags;
+    place->begin = now;
+
+    if (outer && outer->kind == STREAM_PLACE_BLOB && outer->json) {
+        describe_open(outer, now);
+        json_writer_start_object(outer->json, NULL);
+        json_writer_str(outer->json, "name", name);
+        json_writer_str(outer->json, "type", "struct");
+        json_writer_start_object(outer->json, "struct");
+        place->json = outer->json;
+        place->own_field = true;
+    }
+    return place;
+}
+
+static void end_frame(QEMUFile *f, StreamChannel *sc)
+{
+    StreamStructs *s = stream_structs(sc);
+    StreamPlace *place = stream_structs_top(s);
+    uint64_t now = qemu_file_total_transferred_fast(f);
+    Error *err = NULL;
+
+    qemu_fflush(f);
+    if (!stream_writer_end_frame(sc->writer, &err)) {
+        save_fail(f, err);
+    }
+    if (place->own_field) {
+        json_writer_end_object(place->json);
+        json_writer_int64(place->json, "size", now - place->begin);
+        json_writer_end_object(place->json);
+    }
+    s->depth--;
+    place = stream_structs_top(s);
+    if (place) {
+        place->described = now;
+    }
+}
+
+JSONWriter *migration_stream_begin_struct(QEMUFile *f,
+                                          const VMStateDescription *vmsd,
+                                          int version_id, JSONWriter *vmdesc)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *place;
+
+    if (!sc) {
+        return vmdesc;
+    }
+    place = stream_structs_top(stream_structs(sc));
+    if (place && place->flags == STREAM_FRAME_ARRAY) {
+        Error *err = NULL;
+
+        if (!stream_structs_push(sc->structs, STREAM_PLACE_ELEMENT, &err)) {
+            save_fail(f, err);
+        }
+        return vmdesc;
+    }
+    place = begin_frame(f, sc, vmsd->name, version_id, 0, 0);
+    return place && place->own_field ? place->json : vmdesc;
+}
+
+void migration_stream_end_struct(QEMUFile *f)
+{
+    StreamChannel *sc = saving(f);
+
+    if (!sc) {
+        return;
+    }
+    if (stream_structs_top(sc->structs)->kind == STREAM_PLACE_ELEMENT) {
+        sc->structs->depth--;
+    } else {
+        end_frame(f, sc);
+    }
+}
+
+bool migration_stream_begin_subsection(QEMUFile *f,
+                                       const VMStateDescription *vmsd)
+{
+    StreamChannel *sc = saving(f);
+
+    if (sc) {
+        stream_writer_count_frame(sc->writer);
+        stream_structs(sc)->optional = vmsd->optional;
+    }
+    return migration_stream_is_v4(f);
+}
+
+bool migration_stream_is_array(const VMStateField *field)
+{
+    return (field->flags & (VMS_STRUCT | VMS_VSTRUCT)) &&
+           (field->flags & (VMS_ARRAY | VMS_ARRAY_OF_POINTER |
+                            VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
+                            VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8));
+}
+
+int migration_stream_struct_version(const VMStateField *field)
+{
+    return field->flags & VMS_VSTRUCT ? field->struct_version_id
+                                      : field->vmsd->version_id;
+}
+
+void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
+                                  int n_elems)
+{
+    StreamChannel *sc = saving(f);
+
+    if (sc && migration_stream_is_array(field)) {
+        begin_frame(f, sc, field->vmsd->name,
+                    migration_stream_struct_version(field),
+                    STREAM_FRAME_ARRAY | (field->vmsd->subsections ?
+                                          STREAM_FRAME_FRAMES : 0), n_elems);
+    }
+}
+
+void migration_stream_end_field(QEMUFile *f, const VMStateField *field)
+{
+    StreamChannel *sc = saving(f);
+
+    if (sc && migration_stream_is_array(field)) {
+        end_frame(f, sc);
+    }
+}
+
+JSONWriter *migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *place;
+    Error *err = NULL;
+
+    if (!sc) {
+        return vmdesc;
+    }
+    place = stream_structs_push(stream_structs(sc), STREAM_PLACE_BLOB, &err);
+    if (!place) {
+        save_fail(f, err);
+        return NULL;
+    }
+    place->json = vmdesc;
+    place->begin = qemu_file_total_transferred_fast(f);
+    place->described = place->begin;
+    return NULL;
+}
+
+void migration_stream_end_put(QEMUFile *f)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *place;
+
+    if (!sc) {
+        return;
+    }
+    place = stream_structs_top(sc->structs);
+    if (place->opened) {
+        describe(place, "data", "buffer", qemu_file_total_transferred_fast(f));
+        json_writer_end_array(place->json);
+        json_writer_end_object(place->json);
+    }
+    sc->structs->depth--;
+}
+
+void migration_stream_begin_part(QEMUFile *f, const char *name)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *frame;
+
+    if (!sc) {
+        return;
+    }
+    frame = begin_frame(f, sc, name, 1, 0, 0);
+    if (frame && frame->own_field) {
+        json_writer_str(frame->json, "vmsd_name", name);
+        json_writer_int64(frame->json, "version", 1);
+        json_writer_start_array(frame->json, "fields");
+    }
+    if (frame) {
+        /* What it holds is like what put() saves, in a list that is open */
+        StreamPlace *place = frame + 1;
+
+        migration_stream_begin_put(f, frame->json);
+        if (saving(f)) {
+            place->opened = true;
+        }
+    }
+}
+
+void migration_stream_describe(QEMUFile *f, const char *name, const char *type)
+{
+    StreamChannel *sc = saving(f);
+
+    if (sc) {
+        describe(stream_structs_top(stream_structs(sc)), name, type,
+                 qemu_file_total_transferred_fast(f));
+    }
+}
+
+void migration_stream_end_part(QEMUFile *f)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *place;
+
+    if (!sc) {
+        return;
+    }
+    place = stream_structs_top(sc->structs);
+    describe(place, "data", "buffer", qemu_file_total_transferred_fast(f));
+    if (place->json) {
+        json_writer_end_array(place->json);
+    }
+    sc->structs->depth--;
+    end_frame(f, sc);
+}
