@@ -549,6 +549,231 @@ static void test_rubbish(void)
     }
 }
 
+/* A small stream of two sections */
+static GByteArray *write_sections(const char *first, const char *second)
+{
+    const Part parts[] = {
+        { STREAM_RECORD_SECTION_FULL, 0, 1, first, 4 },
+        { STREAM_RECORD_SECTION_FULL, 0, 2, second, 4 },
+        { STREAM_RECORD_INDEX, 0, 0, NULL, 0 },
+        { STREAM_RECORD_END, 0, 0, NULL, 0 },
+    };
+
+    return write_parts(parts, ARRAY_SIZE(parts));
+}
+
+/* Every record in its place and intact, and yet not what the index says */
+static void test_index(void)
+{
+    static const struct {
+        int bytes, after;       /* which entries, 0 to 3 of them */
+        const char *message;
+    } cases[] = {
+        { 0, 0, "section 'one' (instance 0) came, but the index does not" },
+        { 0, 1, "section 'two' (instance 1) came, but the index does not" },
+        { 1, 2, "expected section 'two' (instance 1) as number 1, got" },
+        { 0, 3, "section 'one' (instance 0) is missing: the index has it" },
+    };
+    g_autoptr(GByteArray) bytes = write_sections("one", "two");
+    g_autoptr(GArray) offsets = find_records(bytes);
+    uint64_t at = g_array_index(offsets, uint64_t, 2);
+    const uint8_t *payload = bytes->data + at + STREAM_HEADER_SIZE;
+    const size_t entry = STREAM_INDEX_ENTRY_SIZE + 3;
+    uint8_t entries[3 * (STREAM_INDEX_ENTRY_SIZE + 3)];
+
+    memcpy(entries, payload, 2 * entry);
+    memcpy(entries + 2 * entry, payload, entry);
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autoptr(GByteArray) forged = g_byte_array_new();
+        g_autofree char *text = NULL;
+
+        g_byte_array_append(forged, bytes->data, at);
+        forge(forged, STREAM_RECORD_INDEX, STREAM_FLAG_LAST, 0,
+              entries + cases[i].bytes * entry,
+              (cases[i].after - cases[i].bytes) * entry);
+        forge(forged, STREAM_RECORD_END, STREAM_FLAG_LAST, 0, "", 0);
+        text = read_all(forged, SIZE_MAX, NULL);
+        g_assert_nonnull(text);
+        if (!strstr(text, cases[i].message)) {
+            g_test_message("expected '%s' in '%s'", cases[i].message, text);
+            g_test_fail();
+        }
+    }
+    /* Each field of an entry, and a payload that is no whole entry */
+    for (size_t i = 0; i < entry + 1; i++) {
+        g_autoptr(GByteArray) forged = g_byte_array_new();
+        g_autofree char *text = NULL;
+
+        entries[i % entry] ^= 1;
+        g_byte_array_append(forged, bytes->data, at);
+        forge(forged, STREAM_RECORD_INDEX, STREAM_FLAG_LAST, 0, entries,
+              2 * entry - (i == entry));
+        forge(forged, STREAM_RECORD_END, STREAM_FLAG_LAST, 0, "", 0);
+        text = read_all(forged, SIZE_MAX, NULL);
+        g_assert_nonnull(text);
+        g_assert_nonnull(strstr(text, "the index record"));
+        entries[i % entry] ^= 1;
+    }
+}
+
+static void test_end(void)
+{
+    static const struct {
+        uint16_t type;
+        size_t length;
+        const char *message;
+    } cases[] = {
+        { STREAM_RECORD_END, 0, "without an index" },
+        { STREAM_RECORD_END, 5, "without an index" },
+        { STREAM_RECORD_COMMAND, 4, "behind the index" },
+        { STREAM_RECORD_END, 4, "the end has a payload" },
+    };
+    g_autoptr(GByteArray) bytes = write_sections("one", "two");
+    g_autoptr(GArray) offsets = find_records(bytes);
+
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autoptr(GByteArray) forged = g_byte_array_new();
+        g_autofree char *text = NULL;
+
+        g_byte_array_append(forged, bytes->data,
+                            g_array_index(offsets, uint64_t, i < 2 ? 2 : 3));
+        forge(forged, cases[i].type, STREAM_FLAG_LAST, 0, "12345",
+              cases[i].length);
+        text = read_all(forged, SIZE_MAX, NULL);
+        g_assert_nonnull(text);
+        g_assert_nonnull(strstr(text, cases[i].message));
+    }
+}
+
+/* Records that another writer has made become part of the stream */
+static void test_package(void)
+{
+    Wire wire = { .bytes = g_byte_array_new(), .chunk = 100 };
+    Wire aside = { .bytes = g_byte_array_new() };
+    g_autoptr(StreamWriter) w = stream_writer_new(wire_write, &wire);
+    g_autoptr(StreamWriter) package = stream_writer_new(wire_write, &aside);
+    g_autoptr(StreamReader) r = stream_reader_new(wire_read, &wire);
+    g_autoptr(StreamReader) again = NULL;
+    g_autoptr(GByteArray) taken = g_byte_array_new();
+    StreamIdent ident = { .name = "dev" };
+    g_autofree uint8_t *state = g_malloc0(STREAM_PAYLOAD_MAX);
+    uint8_t data[8];
+    uint64_t at;
+
+    stream_writer_set_index(package, stream_writer_index(w));
+    for (uint32_t id = 1; id <= 2; id++) {
+        stream_writer_begin(package, STREAM_RECORD_SECTION_FULL, 0, id,
+                            &ident);
+        stream_writer_append(package, state, STREAM_PAYLOAD_MAX, &error_abort);
+        stream_writer_end(package, &error_abort);
+    }
+
+    stream_writer_preamble(w, &error_abort);
+    stream_writer_begin(w, STREAM_RECORD_COMMAND, 0, 0, NULL);
+    stl_be_p(data, aside.bytes->len);
+    stream_writer_append(w, data, 4, &error_abort);
+    stream_writer_end(w, &error_abort);
+    stream_writer_put_records(w, aside.bytes->data, aside.bytes->len,
+                              &error_abort);
+    stream_writer_put_index(w, &error_abort);
+    stream_writer_begin(w, STREAM_RECORD_END, 0, 0, NULL);
+    stream_writer_end(w, &error_abort);
+
+    stream_reader_preamble(r, &error_abort);
+    g_assert_cmpint(stream_reader_next(r, 0, &error_abort), ==,
+                    STREAM_RECORD_COMMAND);
+    g_assert_cmpint(stream_reader_read(r, data, 8, &error_abort), ==, 4);
+    at = stream_reader_bytes(r);
+    stream_reader_take(r, ldl_be_p(data), stream_reader_index(r), taken,
+                       &error_abort);
+    g_assert_cmpuint(taken->len, ==, aside.bytes->len);
+
+    /* The stream goes on behind the package, which can be read at leisure */
+    g_assert_cmpint(stream_reader_next(r, 0, &error_abort), ==,
+                    STREAM_RECORD_END);
+    g_byte_array_unref(aside.bytes);
+    aside.bytes = taken;
+    aside.pos = 0;
+    aside.chunk = SIZE_MAX;
+    again = stream_reader_new_checked(wire_read, &aside, at,
+                                      stream_reader_index(r));
+    for (int i = 0; i < 2; i++) {
+        size_t have = 0;
+        ssize_t n;
+
+        g_assert_cmpint(stream_reader_next(again, 0, &error_abort), ==,
+                        STREAM_RECORD_SECTION_FULL);
+        g_assert_cmpstr(stream_reader_ident(again)->name, ==, "dev");
+        while ((n = stream_reader_read(again, state, 1000, &error_abort))) {
+            have += n;
+        }
+        g_assert_cmpuint(have, ==, STREAM_PAYLOAD_MAX);
+    }
+
+    /* Damage is found before any of it is used */
+    wire.bytes->data[at + STREAM_HEADER_SIZE + 9000] ^= 1;
+    wire.pos = 0;
+    stream_reader_free(r);
+    r = stream_reader_new(wire_read, &wire);
+    stream_reader_preamble(r, &error_abort);
+    stream_reader_next(r, 0, &error_abort);
+    stream_reader_read(r, data, 8, &error_abort);
+    g_byte_array_set_size(taken, 0);
+    g_assert_false(stream_reader_take(r, ldl_be_p(data),
+                                      stream_reader_index(r), taken, NULL));
+    g_byte_array_unref(wire.bytes);
+}
+
+/* What was lost with a connection is not held against the sections */
+static void test_resume(void)
+{
+    Wire wire = { .bytes = g_byte_array_new(), .chunk = SIZE_MAX };
+    StreamWriter *w = stream_writer_new(wire_write, &wire);
+    StreamReader *r = stream_reader_new(wire_read, &wire);
+    g_autoptr(StreamIndex) sent = stream_index_ref(stream_writer_index(w));
+    g_autoptr(StreamIndex) seen = stream_index_ref(stream_reader_index(r));
+    StreamIdent ident = { .name = "ram" };
+    StreamSection section;
+
+    stream_writer_begin(w, STREAM_RECORD_SECTION_START, 0, 1, &ident);
+    stream_writer_end(w, &error_abort);
+    stream_reader_next(r, 0, &error_abort);
+    stream_writer_begin(w, STREAM_RECORD_SECTION_PART, 0, 1, NULL);
+    stream_writer_append(w, "lost", 4, &error_abort);
+    stream_writer_end(w, &error_abort);
+    stream_writer_free(w);
+    stream_reader_free(r);
+
+    g_byte_array_set_size(wire.bytes, 0);
+    wire.pos = 0;
+    w = stream_writer_new(wire_write, &wire);
+    r = stream_reader_new(wire_read, &wire);
+    stream_index_resume(sent);
+    stream_writer_set_index(w, sent);
+    stream_index_resume(seen);
+    stream_reader_set_index(r, seen);
+    stream_writer_begin(w, STREAM_RECORD_SECTION_END, 0, 1, NULL);
+    stream_writer_end(w, &error_abort);
+    stream_writer_put_index(w, &error_abort);
+    stream_writer_begin(w, STREAM_RECORD_END, 0, 0, NULL);
+    stream_writer_end(w, &error_abort);
+    g_assert_cmpint(stream_reader_next(r, 0, &error_abort), ==,
+                    STREAM_RECORD_SECTION_END);
+    g_assert_cmpint(stream_reader_next(r, 0, &error_abort), ==,
+                    STREAM_RECORD_END);
+    g_assert_true(stream_index_nth(seen, 0, &section));
+    g_assert_cmphex(section.flags, ==, STREAM_INDEX_RESUMED);
+
+    /* Once more from the beginning */
+    stream_reader_restart(r);
+    g_assert_true(stream_index_nth(seen, 0, &section));
+    g_assert_true(section.open);
+    g_assert_cmpuint(section.length, ==, 0);
+    stream_writer_free(w);
+    stream_reader_free(r);
+    g_byte_array_unref(wire.bytes);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -564,5 +789,9 @@ int main(int argc, char **argv)
     g_test_add_func("/migration-stream/names", test_names);
     g_test_add_func("/migration-stream/left-over", test_left_over);
     g_test_add_func("/migration-stream/rubbish", test_rubbish);
+    g_test_add_func("/migration-stream/index", test_index);
+    g_test_add_func("/migration-stream/end", test_end);
+    g_test_add_func("/migration-stream/package", test_package);
+    g_test_add_func("/migration-stream/resume", test_resume);
     return g_test_run();
 }
