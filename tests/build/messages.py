@@ -16,7 +16,7 @@ SOURCES = ['migration/stream/*.c', 'migration/compat/*.c']
 CALLS = r'\b(?:error_setg|migration_stream_failed(?:_hint)?)\('
 STRING = r'"(?:[^"\\]|\\.)*"'
 # Too short to be a message of their own: parts that are filled in
-SHORTEST = 12
+SHORTEST = 8
 
 
 def arguments(text, start):
