@@ -6,6 +6,7 @@ Not a test: no TAP in here.
 """
 
 import dataclasses
+import functools
 import struct
 
 PREAMBLE = struct.Struct('>II')
@@ -14,8 +15,11 @@ IDENT = struct.Struct('>IIB')
 
 MAGIC, VERSION = 0x5145564d, 4
 END, START, PART, SECTION_END, FULL = 0, 1, 2, 3, 4
-VMDESCRIPTION, CONFIGURATION, COMMAND = 6, 7, 8
+VMDESCRIPTION, CONFIGURATION, COMMAND, RETURN_PATH = 6, 7, 8, 9
+INDEX, PAGES, COLO = 10, 11, 12
+SECTIONS = START, PART, SECTION_END, FULL
 LAST, OPTIONAL = 1, 2
+PAYLOAD_MAX = 1 << 17
 
 # name, offset and size of the fields of a record's header
 FIELDS = [('type', 0, 2), ('flags', 2, 2), ('section id', 4, 4),
@@ -34,6 +38,12 @@ TABLE = tuple(_table())
 
 
 def crc32c(data):
+    return _crc32c(bytes(data))
+
+
+# A stream is encoded many times with little changed.
+@functools.lru_cache(maxsize=1 << 14)
+def _crc32c(data):
     crc = 0xffffffff
     for byte in data:
         crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xff]
@@ -75,8 +85,12 @@ class Record:
         if self.name is not None:
             return f"section '{self.name}' (instance {self.instance})"
         names = {END: 'end', VMDESCRIPTION: 'description',
-                 CONFIGURATION: 'configuration', COMMAND: 'command'}
-        return f'the {names[self.type]} record'
+                 CONFIGURATION: 'configuration', COMMAND: 'command',
+                 RETURN_PATH: 'return path', INDEX: 'index', PAGES: 'pages',
+                 COLO: 'COLO'}
+        known = names.get(self.type)
+        return f'the {known} record' if known else (
+            f'a record of unknown type 0x{self.type:04x}')
 
 
 def parse(data):
@@ -104,13 +118,35 @@ def parse(data):
             name = payload[IDENT.size:IDENT.size + size].decode()
             assert section_id not in sections, f'{name}: id taken'
             sections[section_id] = name, instance
-        if kind in (START, PART, SECTION_END, FULL):
+        if kind in SECTIONS:
             record.name, record.instance = sections[section_id]
         records.append(record)
         chained = None if flags & LAST else record
         offset += record.size
     assert offset == len(data), f'{len(data) - offset} bytes behind the end'
     return records
+
+
+def chain(kind, payload, flags=0, section_id=0):
+    """As many records as a payload takes; flags are those beside LAST."""
+    pieces = [payload[at:at + PAYLOAD_MAX]
+              for at in range(0, len(payload), PAYLOAD_MAX)] or [b'']
+    records = [Record(kind, flags, section_id, piece) for piece in pieces]
+    records[-1].flags |= LAST
+    return records
+
+
+def content(records, kind):
+    """What all chains of a type hold, one behind the other."""
+    return b''.join(r.payload for r in records if r.type == kind)
+
+
+def ident(name, instance=0, version=1, length=None):
+    """An identification; length, if it is not to be that of the name."""
+    name = name.encode()
+    size = len(name) if length is None else length
+    data = IDENT.pack(instance, version, size) + name
+    return data + struct.pack('>I', crc32c(data))
 
 
 def encode(records):
