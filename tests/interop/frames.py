@@ -27,15 +27,19 @@ class Leaf:
     name: str
     type: str
     data: bytes
+    elements: int = None    # if it is an array
 
     def encode(self):
         return self.data
 
 
 @dataclasses.dataclass
-class Element:
-    """The fields of one element of an array without FRAMES."""
+class Group:
+    """Parts with no frame around them: an element of an array without FRAMES,
+    or a field whose type has a format of its own with frames in it."""
     parts: list
+    name: str = None
+    type: str = None
 
     def encode(self):
         return b''.join(part.encode() for part in self.parts)
@@ -60,12 +64,12 @@ class Frame:
     @property
     def inner(self):
         """The frames right inside of this one, in order."""
-        for part in self.parts:
-            if isinstance(part, Element):
-                yield from (p for p in part.parts if isinstance(p, Frame))
-            elif isinstance(part, Frame):
-                yield part
-        yield from self.subsections
+        for parts in self.lists():
+            yield from (part for part in parts if isinstance(part, Frame))
+
+    def lists(self):
+        """The lists of parts that this frame has without one between."""
+        return [*_lists(self.parts), self.subsections]
 
     def walk(self, path=()):
         """This frame and all inside of it, each with those around it."""
@@ -82,9 +86,7 @@ class Frame:
 
     def before(self, child, *added):
         """Puts frames before one that is right inside of this one."""
-        for parts in (self.parts, self.subsections,
-                      *(e.parts for e in self.parts
-                        if isinstance(e, Element))):
+        for parts in self.lists():
             for at, part in enumerate(parts):
                 if part is child:
                     parts[at:at] = added
@@ -107,9 +109,17 @@ def made_up(name, flags=0, version=1, data=b'what nobody knows'):
     return Frame(name, version, flags, [Leaf('data', 'buffer', data)])
 
 
+def _lists(parts):
+    yield parts
+    for part in parts:
+        if isinstance(part, Group):
+            yield from _lists(part.parts)
+
+
 def structure(field):
-    """The description of the structure that a field is, or None."""
-    return field.get('struct')
+    """The description of what is inside of a field, or None.  It is a frame
+    if it has a vmsd_name, and a Group otherwise."""
+    return field if 'vmsd_name' in field else field.get('struct')
 
 
 class _Parser:
@@ -173,37 +183,35 @@ class _Parser:
                 element, at = self.frame(at, stop, [struct_], depth + 1)
             else:
                 parts, at = self.fields(at, stop, struct_, depth)
-                element = Element(parts)
+                element = Group(parts)
             frame.parts.append(element)
         self.need(at == stop, at, f'{frame.name} ends at {stop}')
 
     def fields(self, at, stop, struct_, depth):
         """What stands for the fields of a structure, and where that ends."""
         parts = []
-        fields = struct_.get('fields', [])
-        number = 0
-        while number < len(fields):
-            field = fields[number]
-            number += 1
-            struct_ = structure(field)
-            if struct_ is None:
+        fields = list(struct_.get('fields', ()))
+        while fields:
+            field = fields.pop(0)
+            described = [structure(field)]
+            # The elements of an array stand one behind the other.
+            while (field.get('index') == 0 and fields
+                   and fields[0].get('index')):
+                described.append(structure(fields.pop(0)))
+            if described[0] is None:
                 size = field['size'] * field.get('array_len', 1)
                 self.need(at + size <= stop, at,
                           f'no room for {field["name"]}')
-                parts.append(Leaf(field['name'], field['type'],
-                                  self.data[at:at + size]))
+                part = Leaf(field['name'], field['type'],
+                            self.data[at:at + size], field.get('array_len'))
                 at += size
-                continue
-            described = [struct_]
-            # The elements of an array stand one behind the other.
-            while (field.get('index') == 0 and number < len(fields)
-                   and fields[number].get('index', 0) > 0
-                   and fields[number]['name'] == field['name']):
-                described.append(structure(fields[number]))
-                number += 1
-            frame, at = self.frame(at, stop, described, depth + 1)
-            frame.field = field['name']
-            parts.append(frame)
+            elif not any(one.get('vmsd_name') for one in described):
+                inner, at = self.fields(at, stop, described[0], depth)
+                part = Group(inner, field['name'], field['type'])
+            else:
+                part, at = self.frame(at, stop, described, depth + 1)
+                part.field = field['name']
+            parts.append(part)
         return parts, at
 
 

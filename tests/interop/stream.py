@@ -11,6 +11,17 @@ import json
 from interop import frames, index, wire
 
 
+def configuration(state):
+    """The description of the configuration, which is in no stream: a string
+    with its length, and subsections."""
+    name = 'configuration'
+    at = frames.HEADER.size + len(name)
+    size = int.from_bytes(state[at:at + 4], 'big')
+    return {'vmsd_name': name, 'version': 1, 'fields': [
+        {'name': 'len', 'type': 'uint32', 'size': 4},
+        {'name': 'name', 'type': 'buffer', 'size': size}]}
+
+
 class Stream:
     """The records of a stream.
 
@@ -106,7 +117,10 @@ class Stream:
     # -- frames
 
     def described(self, record):
-        """The description of a section; None if it has no frames."""
+        """The description of a section, or of the configuration; None if it
+        has no frames."""
+        if record.type == wire.CONFIGURATION:
+            return configuration(self.state(record))
         for device in self.description['devices']:
             if (device['name'], device['instance_id']) == (record.name,
                                                            record.instance):
