@@ -59,10 +59,12 @@ def has_subsection(data, name):
 
 def places(data, layout):
     """All Places of a stream, in order.  layout: its description."""
-    start = _ram_start(data)
-    yield Place(0, 8, 'the header')
-    yield Place(8, start - 8, 'the configuration')
-    for _kind, found in _ram(data, start):
+    found = None
+    for _kind, section in ram(data):
+        if found is None:
+            yield Place(0, 8, 'the header')
+            yield Place(8, section[0].start - 8, 'the configuration')
+        found = section
         yield from found
     at = found[-1].end
     for device in layout['devices']:
@@ -89,7 +91,7 @@ def unsliced(data):
     A section ends when its pages have taken 50 ms: where that is, is up to
     the clock.  Streams that differ in nothing else are equal after this.
     """
-    (_start, first), *sections = _ram(data, _ram_start(data))
+    (_start, first), *sections = ram(data)
     kept = [data[:first[-1].end]]
     frames = set()
     for _kind, (header, *_pages, end, footer) in sections:
@@ -112,9 +114,10 @@ def _ram_start(data):
     return start.start()
 
 
-def _ram(data, at):
+def ram(data):
     """The sections of RAM before the devices: kind and Places, which are the
     header, pages, the end, and the footer (of no size if there is none)."""
+    at = _ram_start(data)
     block = '?'
     # Which blocks are left out goes into the stream, and an address for each.
     sizes = 16 if b'x-ignore-shared' in data[:at] else 8
