@@ -37,6 +37,10 @@ $(suites:%=check-%): check-%: ## a part of it
 	$(prepare) build run test
 	@$(check) $*
 
+accept-wire-format: ## put what is sent now on record, in tests/wireformat
+	$(prepare) build run test
+	@$(ninja) accept-wire-format
+
 bench: ## measure against the distribution's QEMU (ten minutes, quiet machine)
 	$(prepare) build run test
 	@$(ninja) bench
@@ -61,5 +65,5 @@ clean: ## remove build/, with all that was fetched and built
 help: ## this list
 	@scripts/help
 
-.PHONY: all demo check $(suites:%=check-%) bench tree refresh tree-reset \
-        check-series clean help
+.PHONY: all demo check $(suites:%=check-%) accept-wire-format bench tree \
+        refresh tree-reset check-series clean help
