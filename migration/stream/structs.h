@@ -27,6 +27,9 @@ typedef struct StreamPlace {
     uint32_t version_id;    /* of the frame */
     uint32_t count;         /* of the frame, when loading */
 
+    /* Saving: where the structure's fields are described, or NULL */
+    JSONWriter *fields;
+
     /* Saving: the description of what is not described by a VMState field */
     JSONWriter *json;       /* NULL if there is none to be made */
     bool own_field;         /* it has a field of its own there */

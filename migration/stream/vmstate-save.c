@@ -141,13 +141,19 @@ JSONWriter *migration_stream_begin_struct(QEMUFile *f,
     if (place && place->flags == STREAM_FRAME_ARRAY) {
         Error *err = NULL;
 
-        if (!stream_structs_push(sc->structs, STREAM_PLACE_ELEMENT, &err)) {
+        place = stream_structs_push(sc->structs, STREAM_PLACE_ELEMENT, &err);
+        if (!place) {
             save_fail(f, err);
+            return vmdesc;
         }
-        return vmdesc;
+    } else {
+        place = begin_frame(f, sc, vmsd->name, version_id, 0, 0);
+        if (!place) {
+            return vmdesc;
+        }
     }
-    place = begin_frame(f, sc, vmsd->name, version_id, 0, 0);
-    return place && place->own_field ? place->json : vmdesc;
+    place->fields = place->own_field ? place->json : vmdesc;
+    return place->fields;
 }
 
 void migration_stream_end_struct(QEMUFile *f)
@@ -190,12 +196,34 @@ int migration_stream_struct_version(const VMStateField *field)
                                       : field->vmsd->version_id;
 }
 
+/* Who reads the stream by its description has to know of the frame, too */
+static void describe_no_elements(JSONWriter *json, const VMStateField *field)
+{
+    json_writer_start_object(json, NULL);
+    json_writer_str(json, "name", field->name);
+    json_writer_int64(json, "array_len", 0);
+    json_writer_str(json, "type", "struct");
+    json_writer_start_object(json, "struct");
+    json_writer_str(json, "vmsd_name", field->vmsd->name);
+    json_writer_int64(json, "version", migration_stream_struct_version(field));
+    json_writer_start_array(json, "fields");
+    json_writer_end_array(json);
+    json_writer_end_object(json);
+    json_writer_int64(json, "size", 0);
+    json_writer_end_object(json);
+}
+
 void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
                                   int n_elems)
 {
     StreamChannel *sc = saving(f);
 
     if (sc && migration_stream_is_array(field)) {
+        StreamPlace *place = stream_structs_top(sc->structs);
+
+        if (!n_elems && place && place->fields) {
+            describe_no_elements(place->fields, field);
+        }
         begin_frame(f, sc, field->vmsd->name,
                     migration_stream_struct_version(field),
                     STREAM_FRAME_ARRAY | (field->vmsd->subsections ?
