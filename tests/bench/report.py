@@ -105,6 +105,23 @@ def comparison(runs, base):
     return table([f'ratio to {base}', *COMPARED], rows)
 
 
+def devices(runs, base):
+    """The table of the state of devices."""
+    def ratio(name, key):
+        return spread([one[key] / other[key] for one, other
+                       in zip(runs[name], runs[base])])
+
+    rows = []
+    for name, rounds in runs.items():
+        rows.append([name, *(spread([one[key] * 1000 for one in rounds], 1)
+                             for key in ('saved', 'loaded')),
+                     f'{rounds[0]["bytes"]}',
+                     *('-' if name == base else ratio(name, key)
+                       for key in ('saved', 'loaded', 'bytes'))])
+    return table(['', 'ms to save', 'ms to load', 'bytes',
+                  'ratio to save', 'to load', 'bytes'], rows)
+
+
 def checksums(rows):
     """The table of the checksums. rows: what crc32c.c prints, split."""
     return table(['', 'polynomial', 'block KiB', 'GB/s in cache',

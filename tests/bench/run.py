@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from bench import report, rounds
+from bench import devices, report, rounds
 from harness.qemu import BUILT, ROOT, STOCK, tempdir
 
 BASE = 'distribution, version 3'
@@ -47,7 +47,7 @@ def arguments():
     parser.add_argument('--pairs', type=int, default=5,
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
-                        choices=['random', 'zero', 'crc32c'],
+                        choices=['random', 'zero', 'devices', 'crc32c'],
                         help='what to measure (all)')
     parser.add_argument('--channels', type=int, action='append',
                         help='of multifd, 0 without (0 and 2)')
@@ -62,7 +62,7 @@ def arguments():
     found = parser.parse_args(words)
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
-    found.workload = found.workload or ['crc32c', 'random', 'zero']
+    found.workload = found.workload or ['crc32c', 'devices', 'random', 'zero']
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
 
@@ -82,20 +82,27 @@ def enough_memory(needed):
                  'give a smaller --size')
 
 
-def measure(options, image, channels):
-    """{name: [round]} of one workload."""
+def in_turn(pairs, once, beside=None):
+    """{name: [round]}, the first round left out.  once: of a subject."""
     runs = {subject.name: [] for subject in SUBJECTS}
-    runs[LIMIT] = []
-    for number in range(options.pairs + 1):
+    for number in range(pairs + 1):
         order = SUBJECTS if number % 2 else SUBJECTS[::-1]
-        found = {subject.name: rounds.migration(subject, image, channels)
-                 for subject in order}
-        if channels == 0:
-            found[LIMIT] = rounds.limit(options.limit, image)
+        found = {subject.name: once(subject) for subject in order}
+        if beside:
+            found[LIMIT] = beside()
         if number > 0:
             for name, one in found.items():
-                runs[name].append(one)
-    return {name: counted for name, counted in runs.items() if counted}
+                runs.setdefault(name, []).append(one)
+    return runs
+
+
+def state(options, work):
+    runs = in_turn(options.pairs,
+                   lambda subject: devices.save_and_load(subject, work))
+    say('', f'the state of {len(devices.DEVICES)} virtio devices, '
+        f'{options.pairs} rounds: median [lowest..highest]',
+        *report.devices(runs, BASE))
+    return runs
 
 
 def migrations(options, workload, work):
@@ -103,7 +110,12 @@ def migrations(options, workload, work):
     rounds.fill(image, options.size, workload == 'random')
     result = {}
     for channels in options.channels:
-        runs = measure(options, image, channels)
+        runs = in_turn(
+            options.pairs,
+            lambda subject, channels=channels:
+                rounds.migration(subject, image, channels),
+            None if channels else
+            lambda: rounds.limit(options.limit, image))
         result[channels] = runs
         how = f'multifd, {channels} channels' if channels else 'no multifd'
         say('', f'{options.size >> 20} MiB of {workload} memory, stopped, tcp '
@@ -139,9 +151,12 @@ def main():
         say('The machine is not quiet: the figures will spread.')
     with tempdir(prefix='/dev/shm/migration-bench-') as work:
         for workload in options.workload:
-            result[workload] = (crc32c(options.crc32c)
-                                if workload == 'crc32c' else
-                                migrations(options, workload, work))
+            if workload == 'crc32c':
+                result[workload] = crc32c(options.crc32c)
+            elif workload == 'devices':
+                result[workload] = state(options, work)
+            else:
+                result[workload] = migrations(options, workload, work)
     result['seconds'] = time.time() - result['began']
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / 'bench.json'
