@@ -16,17 +16,11 @@
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
 
-bool migration_stream_failed_in(QEMUFile *f, const char *name, int index,
-                                int ret)
+void migration_stream_failed_in(QEMUFile *f, const char *name, int index)
 {
-    StreamChannel *sc = stream_channel_of(f);
+    GString *path = stream_structs(stream_channel_of(f))->path;
     g_autofree char *element = NULL;
-    GString *path;
 
-    if (!sc) {
-        return false;
-    }
-    path = stream_structs(sc)->path;
     if (index >= 0) {
         element = g_strdup_printf("%s[%d]", name, index);
     }
@@ -34,7 +28,6 @@ bool migration_stream_failed_in(QEMUFile *f, const char *name, int index,
         g_string_prepend_c(path, '.');
     }
     g_string_prepend(path, element ?: name);
-    return true;
 }
 
 static void G_GNUC_PRINTF(3, 0)

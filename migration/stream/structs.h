@@ -12,12 +12,11 @@
 
 #include "migration/stream/channel.h"
 
-/* Frames, elements of arrays between them, and what put() saves in each */
-#define STREAM_PLACES_MAX (3 * STREAM_FRAME_DEPTH_MAX)
+/* Frames, and what put() saves in each */
+#define STREAM_PLACES_MAX (2 * STREAM_FRAME_DEPTH_MAX)
 
 typedef enum StreamPlaceKind {
     STREAM_PLACE_FRAME,     /* in a structure's frame, or in an array's */
-    STREAM_PLACE_ELEMENT,   /* in an element without a frame of its own */
     STREAM_PLACE_BLOB,      /* in what a field's put() or get() does */
 } StreamPlaceKind;
 
@@ -26,6 +25,7 @@ typedef struct StreamPlace {
     uint16_t flags;         /* of the frame */
     uint32_t version_id;    /* of the frame */
     uint32_t count;         /* of the frame, when loading */
+    bool in_element;        /* of an array whose elements are no frames */
 
     /* Saving: where the structure's fields are described, or NULL */
     JSONWriter *fields;
@@ -58,6 +58,14 @@ uint64_t stream_structs_position(StreamChannel *sc, QEMUFile *f);
 
 /* The place that is innermost, or NULL */
 StreamPlace *stream_structs_top(StreamStructs *s);
+
+/* Is a structure that begins here an element without a frame of its own? */
+static inline bool stream_place_has_elements(const StreamPlace *place)
+{
+    return place && !place->in_element &&
+           (place->flags & (STREAM_FRAME_ARRAY | STREAM_FRAME_FRAMES)) ==
+           STREAM_FRAME_ARRAY;
+}
 
 /**
  * stream_structs_push: go to a place

@@ -135,21 +135,15 @@ int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
                                   int *version_id)
 {
     StreamChannel *sc = stream_channel_of(f);
-    StreamStructs *s;
-    StreamPlace *array;
+    StreamStructs *s = stream_structs(sc);
+    StreamPlace *array = stream_structs_top(s);
     Error *err = NULL;
     int ret;
 
-    if (!sc) {
-        return 0;
-    }
-    s = stream_structs(sc);
-    array = stream_structs_top(s);
-    if (array && (array->flags & STREAM_FRAME_ARRAY) &&
-        !(array->flags & STREAM_FRAME_FRAMES)) {
+    if (stream_place_has_elements(array)) {
+        array->in_element = true;
         *version_id = array->version_id;
-        ret = stream_structs_push(s, STREAM_PLACE_ELEMENT, &err) ? 0 :
-              stream_structs_refuse(sc, err);
+        ret = 0;
     } else {
         ret = s->pending ? 0 : expect_frame(f, sc, vmsd->name, 0);
         s->pending = false;
@@ -223,7 +217,7 @@ static int load_subsection(QEMUFile *f, StreamChannel *sc,
     s->pending = true;
     ret = vmstate_load_state(f, sub, opaque, s->frame.version_id);
     if (ret) {
-        migration_stream_failed_in(f, sub->name, -1, ret);
+        migration_stream_failed_in(f, sub->name, -1);
     }
     return ret;
 }
@@ -238,14 +232,14 @@ int migration_stream_load_subsections(QEMUFile *f,
     uint32_t count = place->count;
     int n = 0, ret;
 
-    if (place->kind == STREAM_PLACE_ELEMENT) {
-        sc->structs->depth--;
+    if (place->in_element) {
+        place->in_element = false;
         return 0;
     }
     while (vmsd->subsections && vmsd->subsections[n]) {
         n++;
     }
-    seen = bitmap_new(MAX(n, 1));
+    seen = count ? bitmap_new(MAX(n, 1)) : NULL;
     for (uint32_t i = 0; i < count; i++) {
         ret = load_subsection(f, sc, vmsd, opaque, seen);
         if (ret) {
@@ -280,32 +274,44 @@ static int check_alloc(QEMUFile *f, StreamChannel *sc,
 int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
                                  int n_elems, int size)
 {
-    StreamChannel *sc = stream_channel_of(f);
+    StreamChannel *sc;
     Error *err = NULL;
-    int ret;
+    int ret = 0;
 
-    if (!sc) {
+    /* Most fields are neither, and there are many of them */
+    if (!migration_stream_is_array(field) && n_elems >= 0 && size >= 0 &&
+        !(field->flags & VMS_ALLOC)) {
         return 0;
     }
+    sc = stream_channel_of(f);
     ret = check_alloc(f, sc, field, n_elems, size);
-    if (ret || !migration_stream_is_array(field)) {
-        return ret;
+    if (!ret && migration_stream_is_array(field)) {
+        ret = expect_frame(f, sc, field->vmsd->name, STREAM_FRAME_ARRAY) ?:
+              enter_frame(f, sc);
+        if (!ret && sc->structs->frame.count != n_elems) {
+            error_setg(&err, "the array is of another size: expected %d "
+                       "elements, got %" PRIu32, n_elems,
+                       sc->structs->frame.count);
+            ret = stream_structs_refuse(sc, err);
+        }
     }
-    ret = expect_frame(f, sc, field->vmsd->name, STREAM_FRAME_ARRAY) ?:
-          enter_frame(f, sc);
-    if (!ret && sc->structs->frame.count != n_elems) {
-        error_setg(&err, "the array is of another size: expected %d elements, "
-                   "got %" PRIu32, n_elems, sc->structs->frame.count);
-        ret = stream_structs_refuse(sc, err);
+    if (ret) {
+        migration_stream_failed_in(f, field->name, -1);
     }
     return ret;
 }
 
 int migration_stream_leave_field(QEMUFile *f, const VMStateField *field)
 {
-    StreamChannel *sc = stream_channel_of(f);
+    int ret = 0;
 
-    return sc && migration_stream_is_array(field) ? leave_frame(f, sc) : 0;
+    if (migration_stream_is_array(field)) {
+        ret = leave_frame(f, stream_channel_of(f));
+        if (ret) {
+            migration_stream_failed_in(f, field->name, -1);
+        }
+    }
+    return ret;
 }
 
 int migration_stream_enter_part(QEMUFile *f, const char *name)

@@ -138,19 +138,14 @@ JSONWriter *migration_stream_begin_struct(QEMUFile *f,
         return vmdesc;
     }
     place = stream_structs_top(stream_structs(sc));
-    if (place && place->flags == STREAM_FRAME_ARRAY) {
-        Error *err = NULL;
-
-        place = stream_structs_push(sc->structs, STREAM_PLACE_ELEMENT, &err);
-        if (!place) {
-            save_fail(f, err);
-            return vmdesc;
-        }
-    } else {
-        place = begin_frame(f, sc, vmsd->name, version_id, 0, 0);
-        if (!place) {
-            return vmdesc;
-        }
+    if (stream_place_has_elements(place)) {
+        place->in_element = true;
+        place->fields = vmdesc;
+        return vmdesc;
+    }
+    place = begin_frame(f, sc, vmsd->name, version_id, 0, 0);
+    if (!place) {
+        return vmdesc;
     }
     place->fields = place->own_field ? place->json : vmdesc;
     return place->fields;
@@ -159,12 +154,14 @@ JSONWriter *migration_stream_begin_struct(QEMUFile *f,
 void migration_stream_end_struct(QEMUFile *f)
 {
     StreamChannel *sc = saving(f);
+    StreamPlace *place;
 
     if (!sc) {
         return;
     }
-    if (stream_structs_top(sc->structs)->kind == STREAM_PLACE_ELEMENT) {
-        sc->structs->depth--;
+    place = stream_structs_top(sc->structs);
+    if (place->in_element) {
+        place->in_element = false;
     } else {
         end_frame(f, sc);
     }
@@ -180,14 +177,6 @@ bool migration_stream_begin_subsection(QEMUFile *f,
         stream_structs(sc)->optional = vmsd->optional;
     }
     return migration_stream_is_v4(f);
-}
-
-bool migration_stream_is_array(const VMStateField *field)
-{
-    return (field->flags & (VMS_STRUCT | VMS_VSTRUCT)) &&
-           (field->flags & (VMS_ARRAY | VMS_ARRAY_OF_POINTER |
-                            VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
-                            VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8));
 }
 
 int migration_stream_struct_version(const VMStateField *field)
@@ -216,9 +205,9 @@ static void describe_no_elements(JSONWriter *json, const VMStateField *field)
 void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
                                   int n_elems)
 {
-    StreamChannel *sc = saving(f);
+    StreamChannel *sc;
 
-    if (sc && migration_stream_is_array(field)) {
+    if (migration_stream_is_array(field) && (sc = saving(f))) {
         StreamPlace *place = stream_structs_top(sc->structs);
 
         if (!n_elems && place && place->fields) {
@@ -233,31 +222,30 @@ void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
 
 void migration_stream_end_field(QEMUFile *f, const VMStateField *field)
 {
-    StreamChannel *sc = saving(f);
+    StreamChannel *sc;
 
-    if (sc && migration_stream_is_array(field)) {
+    if (migration_stream_is_array(field) && (sc = saving(f))) {
         end_frame(f, sc);
     }
 }
 
-JSONWriter *migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc)
+void migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc)
 {
     StreamChannel *sc = saving(f);
     StreamPlace *place;
     Error *err = NULL;
 
     if (!sc) {
-        return vmdesc;
+        return;
     }
     place = stream_structs_push(stream_structs(sc), STREAM_PLACE_BLOB, &err);
     if (!place) {
         save_fail(f, err);
-        return NULL;
+        return;
     }
     place->json = vmdesc;
     place->begin = qemu_file_total_transferred_fast(f);
     place->described = place->begin;
-    return NULL;
 }
 
 void migration_stream_end_put(QEMUFile *f)

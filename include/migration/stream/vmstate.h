@@ -1,9 +1,10 @@
 /*
  * Migration stream version 4: VMState structures on a QEMUFile
  *
- * What vmstate.c calls, and devices that save by hand.  Implements "Frames"
- * and "Description" of docs/devel/migration-v4/wire-format.rst.  On a version
- * 3 file all of these do nothing, unless it says otherwise.
+ * What vmstate.c calls on a version 4 file, and devices that save by hand on
+ * any: what is theirs (parts, describe, failed) does nothing in version 3.
+ * Implements "Frames" and "Description" of
+ * docs/devel/migration-v4/wire-format.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,7 +22,13 @@ bool migration_stream_is_v4(QEMUFile *f);
 /**
  * migration_stream_is_array: is @field one of several structures?
  */
-bool migration_stream_is_array(const VMStateField *field);
+static inline bool migration_stream_is_array(const VMStateField *field)
+{
+    return (field->flags & (VMS_STRUCT | VMS_VSTRUCT)) &&
+           (field->flags & (VMS_ARRAY | VMS_ARRAY_OF_POINTER |
+                            VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
+                            VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8));
+}
 
 /**
  * migration_stream_struct_version: which version of a structure @field has
@@ -50,7 +57,8 @@ void migration_stream_end_struct(QEMUFile *f);
 /**
  * migration_stream_begin_subsection: the structure that begins next is one
  *
- * Returns: %false on a version 3 file, to which nothing was written.
+ * Returns: %false on a version 3 file, to which nothing was written.  It may
+ * be called on either.
  */
 bool migration_stream_begin_subsection(QEMUFile *f,
                                        const VMStateDescription *vmsd);
@@ -67,13 +75,12 @@ void migration_stream_end_field(QEMUFile *f, const VMStateField *field);
 /**
  * migration_stream_begin_put: a field's put() is called next
  *
- * @vmdesc: where the field's description goes, or NULL
+ * @vmdesc: where the field's description goes
  *
- * Whatever structures it saves find their way into the description.
- *
- * Returns: what to give to put().
+ * Whatever structures it saves find their way into the description; so put()
+ * gets none.
  */
-JSONWriter *migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc);
+void migration_stream_begin_put(QEMUFile *f, JSONWriter *vmdesc);
 void migration_stream_end_put(QEMUFile *f);
 
 /**
@@ -141,12 +148,10 @@ int migration_stream_leave_part(QEMUFile *f);
  *
  * @name: of the field or subsection, on the way out to the section
  * @index: which element it is, or -1
- * @ret: the negative errno
  *
- * Returns: %false on a version 3 file.
+ * Only on a version 4 file.
  */
-bool migration_stream_failed_in(QEMUFile *f, const char *name, int index,
-                                int ret);
+void migration_stream_failed_in(QEMUFile *f, const char *name, int index);
 
 /**
  * migration_stream_failed: loading failed for a reason
