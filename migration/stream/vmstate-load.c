@@ -274,16 +274,10 @@ static int check_alloc(QEMUFile *f, StreamChannel *sc,
 int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
                                  int n_elems, int size)
 {
-    StreamChannel *sc;
+    StreamChannel *sc = stream_channel_of(f);
     Error *err = NULL;
-    int ret = 0;
+    int ret;
 
-    /* Most fields are neither, and there are many of them */
-    if (!migration_stream_is_array(field) && n_elems >= 0 && size >= 0 &&
-        !(field->flags & VMS_ALLOC)) {
-        return 0;
-    }
-    sc = stream_channel_of(f);
     ret = check_alloc(f, sc, field, n_elems, size);
     if (!ret && migration_stream_is_array(field)) {
         ret = expect_frame(f, sc, field->vmsd->name, STREAM_FRAME_ARRAY) ?:

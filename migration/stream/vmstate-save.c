@@ -205,9 +205,9 @@ static void describe_no_elements(JSONWriter *json, const VMStateField *field)
 void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
                                   int n_elems)
 {
-    StreamChannel *sc;
+    StreamChannel *sc = saving(f);
 
-    if (migration_stream_is_array(field) && (sc = saving(f))) {
+    if (sc) {
         StreamPlace *place = stream_structs_top(sc->structs);
 
         if (!n_elems && place && place->fields) {
@@ -220,11 +220,11 @@ void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
     }
 }
 
-void migration_stream_end_field(QEMUFile *f, const VMStateField *field)
+void migration_stream_end_field(QEMUFile *f)
 {
-    StreamChannel *sc;
+    StreamChannel *sc = saving(f);
 
-    if (migration_stream_is_array(field) && (sc = saving(f))) {
+    if (sc) {
         end_frame(f, sc);
     }
 }

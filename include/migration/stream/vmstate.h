@@ -31,6 +31,20 @@ static inline bool migration_stream_is_array(const VMStateField *field)
 }
 
 /**
+ * migration_stream_is_checked: is there something of @field to be checked?
+ *
+ * A frame, or a length that came in the stream.  Most fields have neither, and
+ * there are many of them.
+ */
+static inline bool migration_stream_is_checked(const VMStateField *field)
+{
+    return migration_stream_is_array(field) ||
+           (field->flags & (VMS_ALLOC | VMS_VBUFFER |
+                            VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
+                            VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8));
+}
+
+/**
  * migration_stream_struct_version: which version of a structure @field has
  */
 int migration_stream_struct_version(const VMStateField *field);
@@ -64,13 +78,13 @@ bool migration_stream_begin_subsection(QEMUFile *f,
                                        const VMStateDescription *vmsd);
 
 /**
- * migration_stream_begin_field: a field begins
+ * migration_stream_begin_field: an array of structures begins
  *
  * @n_elems: how many elements it has
  */
 void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
                                   int n_elems);
-void migration_stream_end_field(QEMUFile *f, const VMStateField *field);
+void migration_stream_end_field(QEMUFile *f);
 
 /**
  * migration_stream_begin_put: a field's put() is called next
@@ -132,7 +146,8 @@ int migration_stream_load_subsections(QEMUFile *f,
  * @n_elems: how many elements are expected
  * @size: of each, in bytes
  *
- * Fails as well if they are more than what is left in the stream can fill.
+ * Only if migration_stream_is_checked().  Fails as well if they are more than
+ * what is left in the stream can fill.
  */
 int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
                                  int n_elems, int size);
