@@ -9,7 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
+#include "qemu/error-last.h"
 #include "migration/qemu-file.h"
 #include "migration/stream/file.h"
 #include "migration/stream/structs.h"
@@ -104,7 +104,7 @@ void migration_stream_get_error(QEMUFile *f, int ret, Error **errp)
                    "expected: expected more, got its end", where, path, colon);
     } else if (!err) {
         error_setg(&err, "%s: %s%swhat it holds was refused: %s", where, path,
-                   colon, strerror(-ret));
+                   colon, error_report_last() ?: strerror(-ret));
     }
     error_propagate(errp, err);
 }

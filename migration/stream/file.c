@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/error-last.h"
 #include "qemu/error-report.h"
 #include "qemu/stats64.h"
 #include "qapi/error.h"
@@ -292,6 +293,7 @@ int migration_stream_next(QEMUFile *f)
         uint8_t ignored[1024];
         ssize_t n = 1;
 
+        error_report_forget();
         type = stream_reader_next(sc->reader, qemu_file_buffered(f), &err);
         while (type == QEMU_VM_VMDESCRIPTION && n > 0) {
             n = stream_reader_read(sc->reader, ignored, sizeof(ignored), &err);
