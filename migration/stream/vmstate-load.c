@@ -249,7 +249,10 @@ int migration_stream_load_subsections(QEMUFile *f,
     return leave_frame(f, sc);
 }
 
-/* Is there as much in the stream as is to be allocated? */
+/*
+ * Is there as much in the stream as is to be allocated?  What has not arrived
+ * yet is only a claim, so that there is a limit as well.
+ */
 static int check_alloc(QEMUFile *f, StreamChannel *sc,
                        const VMStateField *field, int n_elems, int size)
 {
@@ -262,10 +265,12 @@ static int check_alloc(QEMUFile *f, StreamChannel *sc,
     Error *err = NULL;
 
     if (n_elems < 0 || size < 0 ||
-        ((field->flags & VMS_ALLOC) && need > left)) {
+        ((field->flags & VMS_ALLOC) &&
+         (need > left || (uint64_t)n_elems * size > STREAM_ALLOC_MAX))) {
         error_setg(&err, "there is not enough for %d elements of %d bytes: "
-                   "expected at least %" PRIu64 " bytes more, got %" PRIu64,
-                   n_elems, size, need, left);
+                   "expected at least %" PRIu64 " bytes more, and at most %"
+                   PRIu64 " in memory, got %" PRIu64, n_elems, size, need,
+                   (uint64_t)STREAM_ALLOC_MAX, left);
         return stream_structs_refuse(sc, err);
     }
     return 0;

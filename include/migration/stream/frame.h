@@ -10,11 +10,16 @@
 #ifndef MIGRATION_STREAM_FRAME_H
 #define MIGRATION_STREAM_FRAME_H
 
+#include "qemu/units.h"
+
 /* Most frames around one another */
 #define STREAM_FRAME_DEPTH_MAX 32
 
 /* Longest body of a frame, in bytes */
 #define STREAM_FRAME_LENGTH_MAX 0x7fffffffU
+
+/* Most memory that a length in a frame can ask for, in bytes */
+#define STREAM_ALLOC_MAX (16 * MiB)
 
 /* Who does not know the frame skips it */
 #define STREAM_FRAME_OPTIONAL 0x0001
