@@ -14,10 +14,38 @@
 /* What can be added up without an overflow, and is more than there ever is */
 #define SIZE_LIMIT (1 * TiB)
 
+/* Most of what the parser complains about that is repeated, in characters */
+#define COMPLAINT_MAX 100
+
+/* A name that can be put on a terminal */
+static bool is_proper(const char *name)
+{
+    size_t length = 0;
+
+    while (name && g_ascii_isprint(name[length])) {
+        length++;
+    }
+    return length > 0 && length <= 255 && !name[length];
+}
+
+/* What the parser says has bytes of the description in it */
+static void refuse_json(Error *err, Error **errp)
+{
+    g_autofree char *said = g_strndup(error_get_pretty(err), COMPLAINT_MAX);
+    char *p;
+
+    for (p = said; *p; p++) {
+        *p = g_ascii_isprint(*p) ? *p : '?';
+    }
+    error_setg(errp, "the description is no proper JSON: %s", said);
+    error_free(err);
+}
+
 QDict *description_parse(const char *text, size_t length, Error **errp)
 {
-    ERRP_GUARD();
     g_autofree char *string = NULL;
+    Error *err = NULL;
+    size_t i, objects = 0;
     QObject *object;
     QDict *dict;
 
@@ -30,10 +58,19 @@ QDict *description_parse(const char *text, size_t length, Error **errp)
         error_setg(errp, "the description is no text: it has a byte 0x00");
         return NULL;
     }
+    for (i = 0; i < length; i++) {
+        objects += text[i] == '{';
+    }
+    if (objects > DESCRIPTION_OBJECTS_MAX) {
+        error_setg(errp, "the description is too long: expected at most %d "
+                   "objects, got %zu", DESCRIPTION_OBJECTS_MAX, objects);
+        return NULL;
+    }
+
     string = g_strndup(text, length);
-    object = qobject_from_json(string, errp);
-    if (*errp) {
-        error_prepend(errp, "the description is no proper JSON: ");
+    object = qobject_from_json(string, &err);
+    if (err) {
+        refuse_json(err, errp);
         return NULL;
     }
     dict = qobject_to(QDict, object);
@@ -56,8 +93,7 @@ bool description_ident(const QDict *device, StreamIdent *ident, Error **errp)
     int64_t instance = device ? qdict_get_try_int(device, "instance_id", -1)
                               : -1;
 
-    if (!name || !*name || strlen(name) >= sizeof(ident->name) ||
-        instance < 0 || instance > UINT32_MAX) {
+    if (!is_proper(name) || instance < 0 || instance > UINT32_MAX) {
         error_setg(errp, "the description has a device without a proper name "
                    "or instance");
         return false;
@@ -119,7 +155,7 @@ const char *description_name(const QDict *structure)
 {
     const char *name = qdict_get_try_str(structure, "vmsd_name");
 
-    return name && *name && strlen(name) <= 255 ? name : NULL;
+    return is_proper(name) ? name : NULL;
 }
 
 /* The fields that are inside of one, wherever the description has them */
@@ -141,7 +177,7 @@ bool description_field(const QObject *object, Field *field, Error **errp)
     int64_t size, elements, index;
 
     field->name = dict ? qdict_get_try_str(dict, "name") : NULL;
-    if (!field->name || strlen(field->name) > 255) {
+    if (!is_proper(field->name)) {
         error_setg(errp, "the description has a field without a proper name");
         return false;
     }

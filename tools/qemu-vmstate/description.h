@@ -15,6 +15,9 @@
 /* Longest description, in bytes */
 #define DESCRIPTION_MAX (64 * MiB)
 
+/* Most objects in it; each takes some KiB of memory, once it is read */
+#define DESCRIPTION_OBJECTS_MAX (128 * 1024)
+
 /* One field of a structure, or one element of an array */
 typedef struct Field {
     const char *name;

@@ -12,9 +12,6 @@
 /* How long nothing is said, and then between two lines, in microseconds */
 #define PROGRESS_TIME G_USEC_PER_SEC
 
-/* Looking at the clock each time would cost more than it is worth */
-#define PROGRESS_BYTES (16 * MiB)
-
 /* How much is read at once when it is to be kept */
 #define CHUNK (1 * MiB)
 
@@ -27,7 +24,6 @@ struct Source {
     const char *progress;
     bool told;              /* there is a line on stderr now */
     int64_t next_time;
-    uint64_t next_position;
 };
 
 Source *source_new_fd(int fd, const char *progress)
@@ -42,7 +38,6 @@ Source *source_new_fd(int fd, const char *progress)
     }
     s->progress = progress;
     s->next_time = g_get_monotonic_time() + PROGRESS_TIME;
-    s->next_position = PROGRESS_BYTES;
     return s;
 }
 
@@ -69,7 +64,6 @@ static void source_tell_progress(Source *s)
     g_autofree char *done = NULL;
     int64_t now = g_get_monotonic_time();
 
-    s->next_position = s->position + PROGRESS_BYTES;
     if (now < s->next_time) {
         return;
     }
@@ -105,7 +99,7 @@ ssize_t source_read(void *source, void *data, size_t length, Error **errp)
         }
     }
     s->position += n;
-    if (s->progress && s->position >= s->next_position) {
+    if (s->progress) {
         source_tell_progress(s);
     }
     return n;
