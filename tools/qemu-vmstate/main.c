@@ -186,9 +186,11 @@ static int run_command(const Command *command, int argc, char **argv)
         } else if (c == ':') {
             return usage("%s: option '%s' needs a value", command->name,
                          argv[optind - 1]);
-        } else if (c != 's' || !command->has_section) {
+        } else if (c == '?') {
             return usage("%s: unknown option '%s'", command->name,
                          argv[optind - 1]);
+        } else if (!command->has_section) {
+            return usage("%s: unknown option '--section'", command->name);
         }
         options.section = optarg;
     }
