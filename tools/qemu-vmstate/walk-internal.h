@@ -15,7 +15,7 @@
 #define NULL_MARK 0x30
 
 /* What an element adds to a dump at least, in bytes */
-#define ELEMENT_COST 32
+#define ELEMENT_COST 64
 
 /* A way through a section's state */
 typedef struct Walk {
