@@ -11,8 +11,10 @@ import sys
 from harness.tap import Tap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TABLE = ROOT / 'docs/devel/migration-v4/errors.rst'
-SOURCES = ['migration/stream/*.c', 'migration/compat/*.c']
+DOCS = ROOT / 'docs/devel/migration-v4'
+TABLES = [DOCS / 'errors.rst', DOCS / 'qemu-vmstate.rst']
+SOURCES = ['migration/stream/*.c', 'migration/compat/*.c',
+           'tools/qemu-vmstate/*.c']
 CALLS = r'\b(?:error_setg|migration_stream_failed(?:_hint)?)\('
 STRING = r'"(?:[^"\\]|\\.)*"'
 # Too short to be a message of their own: parts that are filled in
@@ -58,7 +60,7 @@ def check(path, table):
 
 
 def main():
-    table = ' '.join(TABLE.read_text().split())
+    table = ' '.join(' '.join(t.read_text() for t in TABLES).split())
     with Tap('messages') as tap:
         for pattern in SOURCES:
             for path in sorted(ROOT.glob(pattern)):
