@@ -88,7 +88,7 @@ uint64_t section_offset(const Section *section, size_t at)
         if (run->begin > at) {
             break;
         }
-        offset = run->offset + at - run->begin;
+        offset = run->offset;
     }
     return offset;
 }

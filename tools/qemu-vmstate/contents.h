@@ -19,10 +19,10 @@
 /* The version of the streams that QEMU has always sent */
 #define OLD_VERSION 3
 
-/* A run of state, and where in the stream it stood */
+/* A run of state, and where it stood */
 typedef struct Run {
     size_t begin;           /* in the state */
-    uint64_t offset;        /* in the stream */
+    uint64_t offset;        /* in the stream, of its record if it has one */
 } Run;
 
 typedef struct Section {
@@ -83,11 +83,11 @@ bool contents_wants(const Contents *c, const StreamIdent *ident);
 /* Adds a section, which is the contents' */
 Section *contents_add(Contents *c, uint32_t id, const StreamIdent *ident);
 
-/* Adds state that stood at an offset in the stream */
+/* Adds state; @offset is that of a run */
 void section_append(Section *section, const void *data, size_t length,
                     uint64_t offset);
 
-/* Where in the stream a byte of a section's state stood */
+/* Where a byte of a section's state stood: the offset of its run */
 uint64_t section_offset(const Section *section, size_t at);
 
 /**

@@ -55,6 +55,19 @@ static void keep_state(Contents *c, Section *section, const void *data,
     section->state = NULL;
 }
 
+/* Where the record began whose last @n bytes were just read */
+static uint64_t record_offset(const StreamReader *r, size_t n)
+{
+    const StreamIdent *ident = stream_reader_ident(r);
+    bool first = stream_reader_position(r) == n;
+    size_t before = STREAM_HEADER_SIZE;
+
+    if (first && ident) {
+        before += sizeof(StreamIdentHeader) + strlen(ident->name) + 4;
+    }
+    return stream_reader_bytes(r) - n - before;
+}
+
 /* Reads the present section to its end; @counted is what it takes */
 static bool read_section(Contents *c, StreamReader *r, Sink *sink,
                          Other *counted, uint8_t *buffer, Error **errp)
@@ -66,8 +79,7 @@ static bool read_section(Contents *c, StreamReader *r, Sink *sink,
         counted->records++;
         counted->bytes += STREAM_HEADER_SIZE + n;
         if (sink->section && sink->section->state) {
-            keep_state(c, sink->section, buffer, n,
-                       stream_reader_bytes(r) - n);
+            keep_state(c, sink->section, buffer, n, record_offset(r, n));
         }
         if (sink->bytes) {
             if (n > sink->most - sink->bytes->len) {

@@ -55,14 +55,14 @@ bool walk_frame(Walk *w, const QDict *structure, const char *name,
 bool walk_array_has_frame(const Field *field);
 
 /* Which structure its elements are, NULL if all of them are null pointers */
-const char *walk_array_kind(const QListEntry *entry, const Field *field,
+const char *walk_array_name(const QListEntry *entry, const Field *field,
                             uint64_t elements);
 
 /* Does an array begin here, though the description has but one element? */
 bool walk_is_array(Walk *w, const Field *field);
 
-/* Goes into the frame of an array; @kind is NULL if it isn't known */
-bool walk_enter_array(Walk *w, const char *kind, uint64_t elements,
+/* Goes into the frame of an array; @name is NULL if it isn't known */
+bool walk_enter_array(Walk *w, const char *name, uint64_t elements,
                       StreamFrame *frame, Error **errp);
 
 /* Goes out of the innermost frame; @outer is the end of the one around it */

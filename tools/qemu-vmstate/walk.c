@@ -206,7 +206,7 @@ static bool walk_array(Walk *w, const QListEntry *entry, const Field *field,
     size_t outer = w->end;
 
     if (has_frame &&
-        !walk_enter_array(w, walk_array_kind(entry, field, elements), elements,
+        !walk_enter_array(w, walk_array_name(entry, field, elements), elements,
                           &frame, errp)) {
         return false;
     }
@@ -299,9 +299,11 @@ static void explain(Walk *w, Error **errp)
 {
     const Section *section = w->section;
 
-    error_prepend(errp, "section '%s' (instance %" PRIu32 "), offset %" PRIu64
-                  ": %s%s", section->ident.name, section->ident.instance_id,
-                  section_offset(section, w->at), w->path->str,
+    error_prepend(errp, "section '%s' (instance %" PRIu32 "), %s %" PRIu64
+                  ", byte %zu: %s%s", section->ident.name,
+                  section->ident.instance_id,
+                  w->framed ? "record at offset" : "state at offset",
+                  section_offset(section, w->at), w->at, w->path->str,
                   w->path->len ? ": " : "");
 }
 

@@ -28,9 +28,9 @@ static bool read_frame(Walk *w, StreamFrame *frame, Error **errp)
 /* Goes into the frame whose header was read */
 static bool enter_frame(Walk *w, const StreamFrame *frame, Error **errp)
 {
-    if (frame->length > w->end - w->at) {
-        error_setg(errp, "frame '%s' is longer than what is around it: "
-                   "expected at most %zu bytes, got %" PRIu32, frame->name,
+    if (!w->frames.depth && frame->length > w->end - w->at) {
+        error_setg(errp, "frame '%s' is longer than the section: expected at "
+                   "most %zu bytes, got %" PRIu32, frame->name,
                    w->end - w->at, frame->length);
         return false;
     }
@@ -63,20 +63,30 @@ static bool skip_frame(Walk *w, const StreamFrame *frame, Error **errp)
     return true;
 }
 
-/* Reads the header of a frame of that name, NULL for any */
-static bool expect_frame(Walk *w, const char *name, StreamFrame *frame,
-                         Error **errp)
+static const char *kind(uint16_t flags)
+{
+    return flags & STREAM_FRAME_ARRAY ? "an array of" : "structure";
+}
+
+/*
+ * Reads the header of a frame of that name, NULL for any; @array is
+ * STREAM_FRAME_ARRAY or 0
+ */
+static bool expect_frame(Walk *w, const char *name, uint16_t array,
+                         StreamFrame *frame, Error **errp)
 {
     for (;;) {
         if (!read_frame(w, frame, errp)) {
             return false;
         }
-        if (!name || !strcmp(frame->name, name)) {
+        if ((!name || !strcmp(frame->name, name)) &&
+            (frame->flags & STREAM_FRAME_ARRAY) == array) {
             return true;
         }
         if (!(frame->flags & STREAM_FRAME_OPTIONAL)) {
-            error_setg(errp, "frame '%s' is unknown and not optional: "
-                       "expected '%s'", frame->name, name);
+            error_setg(errp, "expected %s '%s', got %s '%s', which is not "
+                       "optional", kind(array), name ?: "",
+                       kind(frame->flags), frame->name);
             return false;
         }
         if (!skip_frame(w, frame, errp)) {
@@ -106,8 +116,8 @@ static bool find_subsection(Walk *w, const QList *list, const char *name,
     return true;
 }
 
-static void refuse_subsection(const QList *list, const char *name,
-                              Error **errp)
+static void refuse_subsection(const QDict *structure, const QList *list,
+                              const char *name, Error **errp)
 {
     g_autoptr(GString) known = g_string_new(NULL);
     const QListEntry *entry;
@@ -120,8 +130,9 @@ static void refuse_subsection(const QList *list, const char *name,
         g_string_append_printf(known, "%s'%s'", known->len ? ", " : "",
                                other ?: "");
     }
-    error_setg(errp, "subsection '%s' is unknown and not optional: the "
-               "description has %s", name, known->len ? known->str : "none");
+    error_setg(errp, "subsection '%s' is unknown and not optional: '%s' has "
+               "%s", name, description_name(structure),
+               known->len ? known->str : "none");
 }
 
 /* The body of the frame whose header was read, and its end */
@@ -130,8 +141,8 @@ static bool walk_frame_body(Walk *w, const QDict *structure,
                             Error **errp);
 
 /* One subsection; @seen has those that came before */
-static bool walk_subsection(Walk *w, const QList *known, GHashTable *seen,
-                            Error **errp)
+static bool walk_subsection(Walk *w, const QDict *outer, const QList *known,
+                            GHashTable *seen, Error **errp)
 {
     size_t length = w->path->len;
     const QDict *structure;
@@ -141,11 +152,11 @@ static bool walk_subsection(Walk *w, const QList *known, GHashTable *seen,
         !find_subsection(w, known, frame.name, &structure, errp)) {
         return false;
     }
-    if (!structure) {
+    if (!structure || (frame.flags & STREAM_FRAME_ARRAY)) {
         if (frame.flags & STREAM_FRAME_OPTIONAL) {
             return skip_frame(w, &frame, errp);
         }
-        refuse_subsection(known, frame.name, errp);
+        refuse_subsection(outer, known, frame.name, errp);
         return false;
     }
     if (!g_hash_table_add(seen, (gpointer)structure)) {
@@ -174,7 +185,7 @@ static bool walk_subsections(Walk *w, const QDict *structure, uint32_t count,
         json_writer_start_object(w->json, "subsections");
     }
     for (i = 0; i < count; i++) {
-        if (!walk_subsection(w, known, seen, errp)) {
+        if (!walk_subsection(w, structure, known, seen, errp)) {
             return false;
         }
     }
@@ -200,11 +211,6 @@ static bool walk_frame_body(Walk *w, const QDict *structure,
 {
     size_t outer = w->end;
 
-    if (frame->flags & STREAM_FRAME_ARRAY) {
-        error_setg(errp, "frame '%s' is an array: expected one structure",
-                   frame->name);
-        return false;
-    }
     if (!enter_frame(w, frame, errp)) {
         return false;
     }
@@ -226,7 +232,7 @@ bool walk_frame(Walk *w, const QDict *structure, const char *name,
 {
     StreamFrame frame;
 
-    return expect_frame(w, description_name(structure), &frame, errp) &&
+    return expect_frame(w, description_name(structure), 0, &frame, errp) &&
            walk_frame_body(w, structure, &frame, name, errp);
 }
 
@@ -236,7 +242,7 @@ bool walk_array_has_frame(const Field *field)
                                 !qdict_haskey(field->structure, "fields"));
 }
 
-const char *walk_array_kind(const QListEntry *entry, const Field *field,
+const char *walk_array_name(const QListEntry *entry, const Field *field,
                             uint64_t elements)
 {
     const char *name = description_name(field->structure);
@@ -281,21 +287,15 @@ bool walk_is_array(Walk *w, const Field *field)
     }
 }
 
-bool walk_enter_array(Walk *w, const char *kind, uint64_t elements,
+bool walk_enter_array(Walk *w, const char *name, uint64_t elements,
                       StreamFrame *frame, Error **errp)
 {
-    if (!expect_frame(w, kind, frame, errp)) {
-        return false;
-    }
-    if (!(frame->flags & STREAM_FRAME_ARRAY)) {
-        error_setg(errp, "frame '%s' is one structure: expected an array",
-                   frame->name);
+    if (!expect_frame(w, name, STREAM_FRAME_ARRAY, frame, errp)) {
         return false;
     }
     if (frame->count != elements) {
-        error_setg(errp, "the array of '%s' is of another size: expected %"
-                   PRIu64 " elements, got %" PRIu32, frame->name, elements,
-                   frame->count);
+        error_setg(errp, "the array is of another size: expected %" PRIu64
+                   " elements, got %" PRIu32, elements, frame->count);
         return false;
     }
     return enter_frame(w, frame, errp);
