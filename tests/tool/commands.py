@@ -16,7 +16,8 @@ from tool.run import DEVICES, TOOL, V3, V4, dump, record, run
 
 # Devices that write by hand what version 4 has frames for
 BY_HAND = re.compile('/virtio-')
-UNSTEADY = re.compile('time|clock|offset|base_rtc|last_update|tsc|runstate')
+UNSTEADY = re.compile('time|clock|cmos|offset|base_rtc|last_update|tsc|'
+                      'runstate')
 
 
 def known_of(src):
