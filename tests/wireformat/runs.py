@@ -43,8 +43,7 @@ def is_newest(machine):
 
 def sets(types):
     """{set: [machine types]}, both in the order of the record."""
-    pcs = [name for name in byte_identity.in_order(types)
-           if name == machines.model(name)]
+    pcs = byte_identity.in_order(types)
     return {**{devices: pcs for devices in machines.SETS},
             'capabilities': list(filter(is_newest, pcs)),
             **{machine: [machine] for machine in OTHERS}}
