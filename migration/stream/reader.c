@@ -90,7 +90,7 @@ static const char *stream_record_name(uint16_t type)
     return stream_record_type_name(type) ?: "unknown";
 }
 
-static char *stream_reader_section_name(const StreamReader *r)
+char *stream_reader_section_name(const StreamReader *r)
 {
     if (!r->records) {
         return g_strdup("the preamble");

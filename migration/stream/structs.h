@@ -25,6 +25,7 @@ typedef struct StreamPlace {
     uint16_t flags;         /* of the frame */
     uint32_t version_id;    /* of the frame */
     uint32_t count;         /* of the frame, when loading */
+    const char *part;       /* its name, when loading one */
     bool in_element;        /* of an array whose elements are no frames */
 
     /* Saving: where the structure's fields are described, or NULL */

@@ -39,8 +39,9 @@ static int read_frame(QEMUFile *f, StreamChannel *sc)
 static int skip_frame(QEMUFile *f, StreamChannel *sc, const char *in)
 {
     StreamStructs *s = stream_structs(sc);
-    const StreamIdent *ident = stream_reader_ident(sc->reader);
-    g_autofree char *what = NULL;
+    g_autofree char *section = stream_reader_section_name(sc->reader);
+    g_autofree char *what = g_strdup_printf("'%s' in '%s' of %s",
+                                            s->frame.name, in, section);
     uint8_t ignored[512];
     Error *err = NULL;
 
@@ -57,9 +58,6 @@ static int skip_frame(QEMUFile *f, StreamChannel *sc, const char *in)
     stream_frame_leave(&s->frames, stream_structs_position(sc, f),
                        &error_abort);
 
-    what = g_strdup_printf("'%s' in '%s' of section '%s' (instance %" PRIu32
-                           ")", s->frame.name, in, ident ? ident->name : "",
-                           ident ? ident->instance_id : 0);
     trace_migration_stream_skip(what);
     stream_reader_skip(sc->reader, what);
     return 0;
@@ -316,13 +314,28 @@ int migration_stream_leave_field(QEMUFile *f, const VMStateField *field)
 int migration_stream_enter_part(QEMUFile *f, const char *name)
 {
     StreamChannel *sc = stream_channel_of(f);
+    int ret;
 
-    return sc ? expect_frame(f, sc, name, 0) ?: enter_frame(f, sc) : 0;
+    if (!sc) {
+        return 0;
+    }
+    ret = expect_frame(f, sc, name, 0) ?: enter_frame(f, sc);
+    if (!ret) {
+        stream_structs_top(stream_structs(sc))->part = name;
+    }
+    return ret;
 }
 
 int migration_stream_leave_part(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
+    StreamPlace *place = sc ? stream_structs_top(stream_structs(sc)) : NULL;
+    VMStateDescription part = { .name = place ? place->part : NULL };
+    int ret = 0;
 
-    return sc ? leave_frame(f, sc) : 0;
+    /* It has no subsections, but a newer one may */
+    for (uint32_t i = 0; place && !ret && i < place->count; i++) {
+        ret = load_subsection(f, sc, &part, NULL, NULL);
+    }
+    return sc ? ret ?: leave_frame(f, sc) : 0;
 }

@@ -144,6 +144,9 @@ uint32_t stream_reader_section_id(const StreamReader *r);
  */
 const StreamIdent *stream_reader_ident(const StreamReader *r);
 
+/* The present section in words, or the kind of record; to be freed */
+char *stream_reader_section_name(const StreamReader *r);
+
 /**
  * stream_reader_where: the present place in words, for messages
  *
