@@ -95,7 +95,9 @@ void migration_stream_get_error(QEMUFile *f, int ret, Error **errp)
     Error *err = NULL;
     int error = qemu_file_get_error_obj(f, &err);
 
-    if (!err && s->reason) {
+    if (s->reason) {
+        /* Devices that go on in spite of it may run into more */
+        error_free(err);
         err = g_steal_pointer(&s->reason);
         error_prepend(&err, "%s, byte %" PRIu64 ": %s%s", where,
                       stream_structs_position(sc, f), path, colon);

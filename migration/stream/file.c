@@ -19,6 +19,7 @@
 #include "migration/stream/file.h"
 #include "migration/qemu-file.h"
 #include "migration/savevm.h"
+#include "migration/stream/structs.h"
 #include "trace.h"
 
 /* Hooks pass the values of version 3, and records keep them */
@@ -357,7 +358,7 @@ bool migration_stream_end_loaded(QEMUFile *f)
     if (!sc) {
         return true;
     }
-    if (qemu_file_get_error(f)) {
+    if (qemu_file_get_error(f) || stream_structs(sc)->reason) {
         return false;
     }
     if (!stream_reader_check_end(sc->reader, qemu_file_buffered(f), &err)) {

@@ -262,6 +262,9 @@ static int check_alloc(QEMUFile *f, StreamChannel *sc,
                     MAX(n_elems, 0);
     Error *err = NULL;
 
+    if (qemu_file_get_error(f)) {
+        return qemu_file_get_error(f);
+    }
     if (n_elems < 0 || size < 0 ||
         ((field->flags & VMS_ALLOC) &&
          (need > left || (uint64_t)n_elems * size > STREAM_ALLOC_MAX))) {
