@@ -113,6 +113,20 @@ static int enter_frame(QEMUFile *f, StreamChannel *sc)
     return 0;
 }
 
+/* @got: what came, as int because VMState has it so */
+static int check_version(StreamChannel *sc, const char *name, int least,
+                         int most, int got)
+{
+    Error *err = NULL;
+
+    if (got >= least && got <= most) {
+        return 0;
+    }
+    error_setg(&err, "'%s' is of another version: expected %d to %d, got %u",
+               name, least, most, got);
+    return stream_structs_refuse(sc, err);
+}
+
 static int leave_frame(QEMUFile *f, StreamChannel *sc)
 {
     StreamStructs *s = stream_structs(sc);
@@ -135,7 +149,6 @@ int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
     StreamChannel *sc = stream_channel_of(f);
     StreamStructs *s = stream_structs(sc);
     StreamPlace *array = stream_structs_top(s);
-    Error *err = NULL;
     int ret;
 
     if (stream_place_has_elements(array)) {
@@ -148,14 +161,8 @@ int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
         ret = ret ?: enter_frame(f, sc);
         *version_id = s->frame.version_id;
     }
-    if (!ret && (*version_id < vmsd->minimum_version_id ||
-                 *version_id > vmsd->version_id)) {
-        error_setg(&err, "'%s' is of another version: expected %d to %d, got "
-                   "%u", vmsd->name, vmsd->minimum_version_id,
-                   vmsd->version_id, *version_id);
-        ret = stream_structs_refuse(sc, err);
-    }
-    return ret;
+    return ret ?: check_version(sc, vmsd->name, vmsd->minimum_version_id,
+                                vmsd->version_id, *version_id);
 }
 
 static char *subsection_names(const VMStateDescription *vmsd)
@@ -287,7 +294,11 @@ int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
     ret = check_alloc(f, sc, field, n_elems, size);
     if (!ret && migration_stream_is_array(field)) {
         ret = expect_frame(f, sc, field->vmsd->name, STREAM_FRAME_ARRAY) ?:
-              enter_frame(f, sc);
+              enter_frame(f, sc) ?:
+              check_version(sc, field->vmsd->name,
+                            field->vmsd->minimum_version_id,
+                            field->vmsd->version_id,
+                            stream_structs(sc)->frame.version_id);
         if (!ret && sc->structs->frame.count != n_elems) {
             error_setg(&err, "the array is of another size: expected %d "
                        "elements, got %" PRIu32, n_elems,
@@ -325,6 +336,8 @@ int migration_stream_enter_part(QEMUFile *f, const char *name)
     ret = expect_frame(f, sc, name, 0) ?: enter_frame(f, sc);
     if (!ret) {
         stream_structs_top(stream_structs(sc))->part = name;
+        ret = check_version(sc, name, 1, 1,
+                            stream_structs(sc)->frame.version_id);
     }
     return ret;
 }
