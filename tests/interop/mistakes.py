@@ -139,8 +139,9 @@ def unfinished_section(s):
 
 
 def unfinished_chain(s):
-    s.records[-2].flags &= ~wire.LAST
-    return 'the description record', 'not finished', 'end record'
+    last = [r for r in s.records if r.type == wire.VMDESCRIPTION][-1]
+    last.flags &= ~wire.LAST
+    return 'the description record', 'not finished', 'index record'
 
 
 def foreign_device(s):
@@ -180,7 +181,7 @@ def no_configuration(s):
 
 def no_end(s):
     del s.records[-1]
-    return 'too early', 'the description record'
+    return 'too early', 'the index record'
 
 
 def return_path_record(s):
