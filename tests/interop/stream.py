@@ -144,10 +144,11 @@ class Stream:
     def encode(self, spoil=None):
         """The stream as it stands, with an index that is right, if it has
         one, but for what spoil() does to the list of its entries."""
-        if any(r.type == wire.INDEX for r in self.records):
+        records = list(self.records)
+        if any(r.type == wire.INDEX for r in records):
             begin, end = self.chain_of(self.of_type(wire.INDEX))
-            entries = index.of(self.records)
+            entries = index.of(records)
             if spoil:
                 spoil(entries)
-            self.records[begin:end] = index.encode(entries)
-        return wire.encode(self.records)
+            records[begin:end] = index.encode(entries)
+        return wire.encode(records)
