@@ -375,24 +375,43 @@ static bool stream_reader_check_index(StreamReader *r, Error **errp)
     return true;
 }
 
+/*
+ * Goes to the next record; @given if it is for the caller, and not one that is
+ * skipped or the index
+ */
+static bool stream_reader_step(StreamReader *r, bool *given, Error **errp)
+{
+    *given = false;
+    if (!stream_reader_record(r, errp)) {
+        return false;
+    }
+    if (!stream_record_type_name(r->record.type)) {
+        if (!r->checked) {
+            stream_reader_skip(r, NULL);
+        }
+        r->unread = 0;
+        return true;
+    }
+    if (r->record.type == STREAM_RECORD_INDEX) {
+        return stream_reader_check_index(r, errp);
+    }
+    *given = true;
+    return true;
+}
+
 int stream_reader_next(StreamReader *r, size_t unread, Error **errp)
 {
+    bool given;
+
     if (r->records && !stream_reader_check_end(r, unread, errp)) {
         return -1;
     }
-    for (;;) {
-        if (!stream_reader_record(r, errp)) {
+    do {
+        if (!stream_reader_step(r, &given, errp)) {
             return -1;
         }
-        if (!stream_record_type_name(r->record.type)) {
-            stream_reader_skip(r, NULL);
-            r->unread = 0;
-        } else if (r->record.type != STREAM_RECORD_INDEX) {
-            return r->record.type;
-        } else if (!stream_reader_check_index(r, errp)) {
-            return -1;
-        }
-    }
+    } while (!given);
+    return r->record.type;
 }
 
 void stream_reader_restart(StreamReader *r)
@@ -431,6 +450,7 @@ static bool stream_reader_check_taken(StreamReader *r, StreamIndex *index,
     stream_reader_set_index(inner, index);
     inner->offset = r->offset;
     while (inner->offset < r->offset + bytes->len) {
+        bool given;
         ssize_t n;
 
         if (inner->indexed && inner->record.type == STREAM_RECORD_END) {
@@ -438,15 +458,20 @@ static bool stream_reader_check_taken(StreamReader *r, StreamIndex *index,
                        PRIu64, inner->offset);
             return false;
         }
-        if (stream_reader_next(inner, 0, errp) < 0) {
+        /* By single records: the last of them may be one that is skipped */
+        if (!stream_reader_step(inner, &given, errp)) {
             return false;
         }
         do {
-            n = stream_reader_read(inner, ignored, sizeof(ignored), errp);
+            n = given ? stream_reader_read(inner, ignored, sizeof(ignored),
+                                           errp) : 0;
         } while (n > 0);
         if (n < 0) {
             return false;
         }
+    }
+    if (!stream_reader_check_end(inner, 0, errp)) {
+        return false;
     }
     r->records += inner->records;
     return true;

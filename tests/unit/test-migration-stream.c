@@ -667,6 +667,9 @@ static void test_package(void)
         stream_writer_append(package, state, STREAM_PAYLOAD_MAX, &error_abort);
         stream_writer_end(package, &error_abort);
     }
+    /* Its last record may be one that is skipped */
+    stream_writer_begin(package, 0x7001, STREAM_FLAG_OPTIONAL, 0, NULL);
+    stream_writer_end(package, &error_abort);
 
     stream_writer_preamble(w, &error_abort);
     stream_writer_begin(w, STREAM_RECORD_COMMAND, 0, 0, NULL);
@@ -709,6 +712,8 @@ static void test_package(void)
         }
         g_assert_cmpuint(have, ==, STREAM_PAYLOAD_MAX);
     }
+
+    g_assert_cmpuint(stream_index_skipped(stream_reader_index(r)), ==, 1);
 
     /* Damage is found before any of it is used */
     wire.bytes->data[at + STREAM_HEADER_SIZE + 9000] ^= 1;
