@@ -285,6 +285,11 @@ static bool stream_reader_record(StreamReader *r, Error **errp)
                    r->record.type);
         error_append_hint(errp, "The stream comes from a newer QEMU.\n");
     } else if (r->record.type == STREAM_RECORD_END &&
+               stream_reader_in_chain(r)) {
+        error_setg(errp, "the end is not the last of its chain: expected "
+                   "flags 0x%04x, got 0x%04x", STREAM_FLAG_LAST,
+                   r->record.flags);
+    } else if (r->record.type == STREAM_RECORD_END &&
                (r->record.length || !r->indexed)) {
         error_setg(errp, r->indexed ?
                    "the end has a payload: expected none, got %" PRIu32

@@ -620,13 +620,15 @@ static void test_end(void)
 {
     static const struct {
         uint16_t type;
+        uint16_t flags;
         size_t length;
         const char *message;
     } cases[] = {
-        { STREAM_RECORD_END, 0, "without an index" },
-        { STREAM_RECORD_END, 5, "without an index" },
-        { STREAM_RECORD_COMMAND, 4, "behind the index" },
-        { STREAM_RECORD_END, 4, "the end has a payload" },
+        { STREAM_RECORD_END, STREAM_FLAG_LAST, 0, "without an index" },
+        { STREAM_RECORD_END, STREAM_FLAG_LAST, 5, "without an index" },
+        { STREAM_RECORD_COMMAND, STREAM_FLAG_LAST, 4, "behind the index" },
+        { STREAM_RECORD_END, STREAM_FLAG_LAST, 4, "the end has a payload" },
+        { STREAM_RECORD_END, 0, 0, "not the last of its chain" },
     };
     g_autoptr(GByteArray) bytes = write_sections("one", "two");
     g_autoptr(GArray) offsets = find_records(bytes);
@@ -637,7 +639,7 @@ static void test_end(void)
 
         g_byte_array_append(forged, bytes->data,
                             g_array_index(offsets, uint64_t, i < 2 ? 2 : 3));
-        forge(forged, cases[i].type, STREAM_FLAG_LAST, 0, "12345",
+        forge(forged, cases[i].type, cases[i].flags, 0, "12345",
               cases[i].length);
         text = read_all(forged, SIZE_MAX, NULL);
         g_assert_nonnull(text);
