@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes what the fuzzers begin with, out of streams of the built QEMU.
+
+    tests/fuzz/corpus.py DIRECTORY
+
+For each set of devices that the tests know, in DIRECTORY/SET: a stream for
+each section that the machine sends after a reset and after its devices were
+stirred, with the configuration before it and the index behind it. Of memory it
+has a page of each kind.
+In DIRECTORY/whole: all of these sections as one stream.
+In DIRECTORY/described: those of the smaller sections once more, with the part
+of the description that is about them, and what small machines send in version
+3.
+"""
+
+import json
+import pathlib
+import re
+import struct
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [f'{ROOT}/tests', f'{ROOT}/build/tree/python']
+
+# pylint: disable=wrong-import-position
+from harness.qemu import BUILT, Qemu, tempdir, wait_migration
+from interop import index, wire
+from witness import machines
+from witness.qtest import Qtest
+from witness.stir import stir
+
+MACHINE = 'pc-q35-7.2-v4'
+SETS = 'virtio', 'slow', 'board'
+SMALL = 'none', 'isapc'
+
+# Larger ones, such as a sound card's memory, would only take time.
+SEED_MAX = 128 << 10
+DESCRIBED_MAX = 16 << 10
+# What 'ram' sends of a page: an offset with flags, a block's name, bytes.
+ZERO, PAGE, EOS, CONTINUE = 0x02, 0x08, 0x10, 0x20
+
+
+def options(devices):
+    """QEMU's options for the machine with one of SETS."""
+    return ['-machine', machines.machine_option(MACHINE, devices),
+            *machines.arguments(MACHINE, devices)]
+
+
+def sent(vm):
+    """The stream that a machine sends."""
+    with tempdir() as directory:
+        path = directory / 'stream'
+        vm.qmp('migrate', uri=f'exec:cat >{path}')
+        wait_migration(vm)
+        return path.read_bytes()
+
+
+def stream(devices, stirred):
+    """All records that the machine sends."""
+    with Qtest() as qtest, Qemu(
+            BUILT, *options(devices), *qtest.args(), machine=None,
+            defaults=True, pass_fds=[qtest.theirs.fileno()]) as vm:
+        qtest.started()
+        if stirred:
+            stir(qtest, vm)
+        return wire.parse(sent(vm))
+
+
+def old(machine):
+    """What a machine without anything plugged in sends in version 3."""
+    with Qemu(BUILT, '-S', '-m', '2M', machine=machine) as vm:
+        return sent(vm)
+
+
+def memory(section_id, block=b'pc.ram'):
+    """A page of each kind, as the section 'ram' sends them, and its end."""
+    name = bytes([len(block)]) + block
+    payload = (struct.pack('>Q', ZERO) + name + b'\0' +
+               struct.pack('>Q', 0x1000 | PAGE | CONTINUE) + bytes(4096) +
+               struct.pack('>Q', EOS))
+    return [wire.Record(wire.PART, wire.LAST, section_id, payload),
+            wire.Record(wire.SECTION_END, wire.LAST, section_id,
+                        struct.pack('>Q', EOS))]
+
+
+def sections(records):
+    """Pairs of a section's name and its records, without the memory."""
+    found = {}
+    for record in records:
+        if record.name is None:
+            continue
+        parts = found.setdefault((record.name, record.section_id), [])
+        if record.type in (wire.START, wire.FULL):
+            parts.append(record)
+        elif record.name == 'ram' and record.type == wire.PART:
+            parts[1:] = memory(record.section_id)
+    return [(name, parts) for (name, _), parts in found.items()]
+
+
+def small(records, keep, *description):
+    """A stream of some sections' records."""
+    first = next(r for r in records if r.type == wire.CONFIGURATION)
+    end = wire.Record(wire.END, wire.LAST, 0, b'')
+    return wire.encode([first, *keep, *description,
+                        *index.encode(index.of(keep)), end])
+
+
+def description(records, keep):
+    """What the stream's description says of one section."""
+    whole = json.loads(b''.join(record.payload for record in records
+                                if record.type == wire.VMDESCRIPTION))
+    whole['devices'] = [device for device in whole['devices']
+                        if device['name'] == keep[0].name and
+                        device['instance_id'] == keep[0].instance]
+    return wire.Record(wire.VMDESCRIPTION, wire.LAST, 0,
+                       json.dumps(whole, separators=(',', ':')).encode())
+
+
+def save(directory, name, data):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / re.sub(r'[^A-Za-z0-9._-]+', '_', name)).write_bytes(data)
+
+
+def main():
+    target = pathlib.Path(sys.argv[1])
+    for devices in SETS:
+        for state in 'reset', 'stirred':
+            records = stream(devices, state == 'stirred')
+            found = sections(records)
+            for number, (name, keep) in enumerate(found):
+                data = small(records, keep)
+                if len(data) <= SEED_MAX:
+                    save(target / devices, f'{number:03}-{name}-{state}', data)
+                data = small(records, keep, description(records, keep))
+                if len(data) <= DESCRIBED_MAX:
+                    save(target / 'described', f'{devices}-{name}-{state}',
+                         data)
+            keep = [record for _, parts in found for record in parts]
+            save(target / 'whole', f'{devices}-{state}', small(records, keep))
+    for machine in SMALL:
+        save(target / 'described', f'{machine}-3', old(machine))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,130 @@
+/*
+ * Migration stream version 4: any bytes at all to qemu-vmstate
+ *
+ * All of its commands read the input.  What they print is text, and what dump
+ * prints is JSON as long as it does not fail; a stream that verify takes is
+ * one that the loader's reader takes.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qapi/error.h"
+#include "qapi/qmp/qjson.h"
+#include "qapi/qmp/qobject.h"
+#include "migration/stream/reader.h"
+#include "tools/qemu-vmstate/tool.h"
+#include "forge.h"
+
+/* Deeper or longer ones are more than the JSON reader's limits allow */
+#define JSON_MAX (1 * MiB)
+
+typedef bool Command(Source *source, GString *out, Error **errp);
+
+static bool dump_all(Source *source, GString *out, Error **errp)
+{
+    return tool_dump(source, NULL, out, errp);
+}
+
+static bool dump_one(Source *source, GString *out, Error **errp)
+{
+    return tool_dump(source, "timer/0", out, errp);
+}
+
+/* Runs a command: what it has printed, or NULL if it failed */
+static GString *run(Command *command, const uint8_t *data, size_t size)
+{
+    g_autoptr(Source) source = source_new_buffer(data, size);
+    GString *out = g_string_new("");
+    Error *err = NULL;
+    bool good = command(source, out, &err);
+
+    assert(good == !err);
+    assert(g_utf8_validate(out->str, out->len, NULL));
+    if (!good) {
+        assert(error_get_pretty(err)[0]);
+        error_free(err);
+        g_string_free(out, true);
+        return NULL;
+    }
+    return out;
+}
+
+static bool run_dump(Command *command, const uint8_t *data, size_t size)
+{
+    GString *out = run(command, data, size);
+
+    if (!out) {
+        return false;
+    }
+    if (out->len < JSON_MAX) {
+        qobject_unref(qobject_from_json(out->str, &error_abort));
+    }
+    g_string_free(out, true);
+    return true;
+}
+
+static bool run_text(Command *command, const uint8_t *data, size_t size)
+{
+    GString *out = run(command, data, size);
+
+    if (!out) {
+        return false;
+    }
+    assert(out->len && out->str[out->len - 1] == '\n');
+    g_string_free(out, true);
+    return true;
+}
+
+/* Does the reader take all of it?  Of version 4 only. */
+static bool reader_takes(const uint8_t *data, size_t size)
+{
+    g_autoptr(Source) source = source_new_buffer(data, size);
+    g_autoptr(StreamReader) r = stream_reader_new(source_read, source);
+    uint8_t ignored[4096];
+    ssize_t n = 0;
+    int type = -1;
+
+    stream_reader_preamble(r, &error_abort);
+    do {
+        type = stream_reader_next(r, 0, NULL);
+        do {
+            n = type < 0 ? 0 : stream_reader_read(r, ignored, sizeof(ignored),
+                                                  NULL);
+        } while (n > 0);
+    } while (n == 0 && type > STREAM_RECORD_END);
+    return n == 0 && type == STREAM_RECORD_END;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    bool good = run_text(tool_verify, data, size);
+
+    run_text(tool_info, data, size);
+    run_dump(dump_all, data, size);
+    run_dump(dump_one, data, size);
+    if (good && ldl_be_p(data + 4) == STREAM_VERSION) {
+        assert(reader_takes(data, size));
+    }
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned int seed)
+{
+    /* Version 3 has no records to be taken apart */
+    if (size >= STREAM_PREAMBLE_SIZE &&
+        ldl_be_p(data + 4) != STREAM_VERSION && seed % 16) {
+        return LLVMFuzzerMutate(data, size, max_size);
+    }
+    return forge_mutate(data, size, max_size, seed);
+}
+
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size,
+                                 const uint8_t *b, size_t b_size,
+                                 uint8_t *out, size_t max_size,
+                                 unsigned int seed)
+{
+    return forge_cross(a, a_size, b, b_size, out, max_size, seed);
+}
