@@ -19,7 +19,7 @@ ninja := ninja --quiet -C $(project)
 prepare := @scripts/project $(flag)
 check := scripts/check $(flag)
 
-suites := unit qtest interop build
+suites := unit qtest interop build fuzz
 
 all: ## build QEMU with the series, into build/bin (the default)
 	$(prepare) build run
@@ -30,16 +30,20 @@ demo: ## migrate a real Linux guest live over stream version 4
 	@$(ninja) demo
 
 check: ## everything that proves the project
-	$(prepare) build run test
+	$(prepare) build run test fuzz
 	@$(check) $(suites)
 
 $(suites:%=check-%): check-%: ## a part of it
-	$(prepare) build run test
+	$(prepare) build run test $(filter fuzz,$*)
 	@$(check) $*
 
 accept-wire-format: ## put what is sent now on record, in tests/wireformat
 	$(prepare) build run test
 	@$(ninja) accept-wire-format
+
+fuzz: ## look for bytes that break it, FUZZ_SECONDS (3600) for each fuzzer
+	$(prepare) build run test fuzz
+	@$(ninja) fuzz
 
 bench: ## measure against the distribution's QEMU (ten minutes, quiet machine)
 	$(prepare) build run test
@@ -65,5 +69,5 @@ clean: ## remove build/, with all that was fetched and built
 help: ## this list
 	@scripts/help
 
-.PHONY: all demo check $(suites:%=check-%) accept-wire-format bench tree \
-        refresh tree-reset check-series clean help
+.PHONY: all demo check $(suites:%=check-%) accept-wire-format fuzz bench \
+        tree refresh tree-reset check-series clean help
