@@ -111,6 +111,19 @@ void migration_stream_get_error(QEMUFile *f, int ret, Error **errp)
     error_propagate(errp, err);
 }
 
+bool migration_stream_explain(QEMUFile *f, int ret, Error **errp)
+{
+    Error *err = NULL;
+
+    if (stream_channel_of(f)) {
+        migration_stream_get_error(f, ret, &err);
+    } else {
+        qemu_file_get_error_obj(f, &err);
+    }
+    error_propagate(errp, err);
+    return err;
+}
+
 void migration_stream_report_error(QEMUFile *f, int ret)
 {
     Error *err = NULL;

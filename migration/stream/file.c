@@ -240,11 +240,11 @@ int migration_stream_refuse_version(QEMUFile *f, uint32_t version)
                           "with -global migration.stream-version=%d.\n",
                           version, ours);
     }
-    if (ours == STREAM_VERSION) {
-        qemu_file_set_error_obj(f, -ENOTSUP, err);
-    } else {
-        error_reportf_err(err, "migration stream: ");
+    /* Who loads version 3 prints no more than the number */
+    if (ours != STREAM_VERSION) {
+        error_reportf_err(error_copy(err), "migration stream: ");
     }
+    qemu_file_set_error_obj(f, -ENOTSUP, err);
     return -ENOTSUP;
 }
 

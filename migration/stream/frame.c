@@ -10,6 +10,7 @@
 #include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "migration/stream/frame.h"
+#include "migration/stream/record.h"
 
 static_assert(sizeof(StreamFrameHeader) == STREAM_FRAME_HEADER_SIZE,
               "a frame's header");
@@ -54,9 +55,9 @@ size_t stream_frame_decode(const uint8_t *wire, size_t length,
         return 0;
     }
     memcpy(&h, wire, sizeof(h));
-    if (!h.name_length || memchr(wire + sizeof(h), 0, h.name_length)) {
+    if (!stream_name_is_proper(wire + sizeof(h), h.name_length)) {
         error_setg(errp, "a frame has no proper name: expected 1 to 255 bytes "
-                   "without a NUL");
+                   "without control characters");
         return 0;
     }
     memcpy(frame->name, wire + sizeof(h), h.name_length);

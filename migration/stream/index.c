@@ -283,6 +283,11 @@ bool stream_index_verify(StreamIndex *index, unsigned n, const uint8_t *wire,
         return true;
     }
 
+    if (!stream_name_is_proper(wire + sizeof(e), e.name_length)) {
+        error_setg(errp, "an entry of the index has no proper name: expected "
+                   "1 to 255 bytes without control characters");
+        return false;
+    }
     name = g_strndup((const char *)wire + sizeof(e), e.name_length);
     if (!stream_index_nth(index, n, &seen)) {
         error_setg(errp, "section '%s' (instance %" PRIu32 ") is missing: the "

@@ -121,6 +121,16 @@ bool stream_record_decode(const uint8_t *wire, uint64_t offset,
     return true;
 }
 
+bool stream_name_is_proper(const uint8_t *name, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (name[i] < 0x20 || name[i] == 0x7f) {
+            return false;
+        }
+    }
+    return length;
+}
+
 size_t stream_ident_encode(const StreamIdent *ident, uint8_t *wire)
 {
     size_t name_length = strlen(ident->name);
@@ -165,9 +175,9 @@ size_t stream_ident_decode(const uint8_t *wire, size_t length,
                    expected, crc);
         return 0;
     }
-    if (!h.name_length || memchr(wire + sizeof(h), 0, h.name_length)) {
+    if (!stream_name_is_proper(wire + sizeof(h), h.name_length)) {
         error_setg(errp, "the section has no proper name: expected 1 to 255 "
-                   "bytes without a NUL");
+                   "bytes without control characters");
         return 0;
     }
 

@@ -188,6 +188,15 @@ int migration_stream_refuse_missing(QEMUFile *f, const char *name,
 void migration_stream_get_error(QEMUFile *f, int ret, Error **errp);
 
 /**
+ * migration_stream_explain: why loading failed, if it is known
+ *
+ * @ret: the negative errno that loading returned
+ *
+ * Returns: %false, with @errp unset, if no more than @ret is known.
+ */
+bool migration_stream_explain(QEMUFile *f, int ret, Error **errp);
+
+/**
  * migration_stream_report_error: print why loading failed
  *
  * Nothing on a version 3 file.

@@ -152,6 +152,15 @@ bool stream_record_decode(const uint8_t *wire, uint64_t offset,
                           StreamRecord *record, Error **errp);
 
 /**
+ * stream_name_is_proper: can a name be shown to people?
+ *
+ * @name: as it stands on the wire, without a NUL behind it
+ *
+ * Returns: %true if it is not empty and has no control characters.
+ */
+bool stream_name_is_proper(const uint8_t *name, size_t length);
+
+/**
  * stream_ident_encode: write a section's identification
  *
  * @ident: the name has 1 to 255 bytes
