@@ -24,8 +24,8 @@ static bool stream_channel_send(void *opaque, const void *data, size_t length,
     return qio_channel_write_all(sc->base, data, length, errp) == 0;
 }
 
-static ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
-                                      Error **errp)
+ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
+                               Error **errp)
 {
     StreamChannel *sc = opaque;
 
@@ -49,6 +49,7 @@ StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
 
     sc->base = QIO_CHANNEL(object_ref(OBJECT(base)));
     sc->outgoing = outgoing;
+    sc->type = -1;
     sc->writer = stream_writer_new(stream_channel_send, sc);
     sc->reader = stream_reader_new(stream_channel_receive, sc);
     /* Each write is a whole record, which nothing is gained by holding back */
@@ -57,6 +58,32 @@ StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
         qio_channel_set_feature(QIO_CHANNEL(sc), QIO_CHANNEL_FEATURE_SHUTDOWN);
     }
     return sc;
+}
+
+void stream_channel_set_index(StreamChannel *sc, StreamIndex *index)
+{
+    if (sc->outgoing) {
+        stream_writer_set_index(sc->writer, index);
+    } else {
+        stream_reader_set_index(sc->reader, index);
+    }
+}
+
+void stream_channel_set_reader(StreamChannel *sc, StreamReader *reader)
+{
+    stream_reader_free(sc->reader);
+    sc->reader = reader;
+    sc->type = -1;
+    sc->records = 0;
+}
+
+int stream_channel_next(StreamChannel *sc, size_t unread, Error **errp)
+{
+    if (sc->type == STREAM_RECORD_END && sc->message) {
+        stream_reader_restart(sc->reader);
+    }
+    sc->type = stream_reader_next(sc->reader, unread, errp);
+    return sc->type;
 }
 
 StreamChannel *stream_channel_of(QEMUFile *f)
@@ -81,14 +108,17 @@ static ssize_t stream_channel_writev(QIOChannel *ioc, const struct iovec *iov,
                                      int flags, Error **errp)
 {
     StreamChannel *sc = STREAM_CHANNEL(ioc);
+    uint16_t message = sc->outgoing ? sc->message : STREAM_RECORD_RETURN_PATH;
+    bool in_section = stream_writer_in_section(sc->writer);
     ssize_t done = 0;
 
-    if (!sc->outgoing) {
-        stream_writer_begin(sc->writer, STREAM_RECORD_RETURN_PATH, 0, 0, NULL);
-    } else if (!stream_writer_in_section(sc->writer)) {
+    if (!in_section && !message) {
         error_setg(errp, "Cannot write to a migration stream outside of its "
                    "sections");
         return -1;
+    }
+    if (!in_section) {
+        stream_writer_begin(sc->writer, message, 0, 0, NULL);
     }
     for (size_t i = 0; i < niov; i++) {
         if (!stream_writer_append(sc->writer, iov[i].iov_base, iov[i].iov_len,
@@ -97,22 +127,33 @@ static ssize_t stream_channel_writev(QIOChannel *ioc, const struct iovec *iov,
         }
         done += iov[i].iov_len;
     }
-    if (!sc->outgoing && !stream_writer_end(sc->writer, errp)) {
+    if (in_section ? sc->prompt && !stream_writer_push(sc->writer, errp)
+                   : !stream_writer_end(sc->writer, errp)) {
         return -1;
     }
     return done;
 }
 
-/* Goes to the next message of the return path */
+/* Goes on to the next message, if the present record is not a section */
 static bool stream_channel_next_message(StreamChannel *sc, Error **errp)
 {
-    int type = stream_reader_next(sc->reader, 0, errp);
+    uint16_t message = sc->outgoing ? STREAM_RECORD_RETURN_PATH : sc->message;
+    g_autofree char *where = NULL;
+    int type;
 
-    if (type >= 0 && type != STREAM_RECORD_RETURN_PATH) {
-        g_autofree char *where = stream_reader_where(sc->reader);
-
-        error_setg(errp, "%s: expected a return path record, got a %s record",
-                   where, stream_record_type_name(type));
+    if (!message || !(sc->type == -1 || sc->type == message ||
+                      sc->type == STREAM_RECORD_END)) {
+        where = stream_reader_where(sc->reader);
+        error_setg(errp, "%s: the section is shorter than its reader "
+                   "expected", where);
+        return false;
+    }
+    type = stream_channel_next(sc, 0, errp);
+    if (type >= 0 && type != message) {
+        where = stream_reader_where(sc->reader);
+        error_setg(errp, "%s: expected a %s record, got a %s record", where,
+                   stream_record_type_name(message),
+                   stream_record_type_name(type));
         return false;
     }
     return type >= 0;
@@ -132,13 +173,6 @@ static ssize_t stream_channel_readv(QIOChannel *ioc, const struct iovec *iov,
 
         if (n > 0) {
             return n;
-        }
-        if (n == 0 && !sc->outgoing) {
-            g_autofree char *where = stream_reader_where(sc->reader);
-
-            error_setg(errp, "%s: the section is shorter than its reader "
-                       "expected", where);
-            n = -1;
         }
         if (n < 0 || !stream_channel_next_message(sc, errp)) {
             sc->broken = true;

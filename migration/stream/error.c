@@ -133,3 +133,24 @@ void migration_stream_report_error(QEMUFile *f, int ret)
         error_reportf_err(err, "migration stream: ");
     }
 }
+
+void migration_stream_report_pause(QEMUFile *f, QEMUFile *pages)
+{
+    Error *here = NULL, *there = NULL;
+
+    if (!stream_channel_of(f)) {
+        return;
+    }
+    qemu_file_get_error_obj(f, &here);
+    if (pages) {
+        qemu_file_get_error_obj(pages, &there);
+    }
+    if (here || !there) {
+        migration_stream_report_error(f, -EIO);
+    } else {
+        error_reportf_err(g_steal_pointer(&there),
+                          "migration stream, urgent pages: ");
+    }
+    error_free(here);
+    error_free(there);
+}

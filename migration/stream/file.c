@@ -11,14 +11,15 @@
 #include "qemu/cutils.h"
 #include "qemu/error-last.h"
 #include "qemu/error-report.h"
-#include "qemu/stats64.h"
 #include "qapi/error.h"
 #include "hw/boards.h"
-#include "monitor/monitor.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/file.h"
 #include "migration/qemu-file.h"
+#include "migration/colo.h"
+#include "migration/migration.h"
 #include "migration/savevm.h"
+#include "migration/stream/figures.h"
 #include "migration/stream/structs.h"
 #include "trace.h"
 
@@ -39,69 +40,6 @@ static_assert((int)STREAM_RECORD_CONFIGURATION == QEMU_VM_CONFIGURATION,
 static_assert((int)STREAM_RECORD_COMMAND == QEMU_VM_COMMAND, "command");
 static_assert(STREAM_MAGIC == QEMU_VM_FILE_MAGIC, "magic");
 
-/* Figures that outlive the channel, and that the monitor reads meanwhile */
-typedef struct StreamFigures {
-    Stat64 sections;
-    Stat64 records;
-    Stat64 bytes;
-    StreamIndex *index;         /* knows what was skipped */
-} StreamFigures;
-
-static StreamFigures stream_figures;
-
-void migration_stream_start(StreamIndex *index)
-{
-    stat64_init(&stream_figures.sections, 0);
-    stat64_init(&stream_figures.records, 0);
-    stat64_init(&stream_figures.bytes, 0);
-    stream_index_unref(stream_figures.index);
-    stream_figures.index = index ? stream_index_ref(index) : NULL;
-}
-
-static void stream_figures_update(uint64_t records, uint64_t bytes)
-{
-    StreamFigures *s = &stream_figures;
-
-    stat64_add(&s->records, records - stat64_get(&s->records));
-    stat64_add(&s->bytes, bytes - stat64_get(&s->bytes));
-}
-
-MigrationStreamInfo *migration_stream_info(void)
-{
-    StreamIndex *index = stream_figures.index;
-    MigrationStreamInfo *info;
-    strList **tail;
-    char *name;
-
-    if (!index || !stat64_get(&stream_figures.bytes)) {
-        return NULL;
-    }
-    info = g_new0(MigrationStreamInfo, 1);
-    info->version = STREAM_VERSION;
-    info->sections = stat64_get(&stream_figures.sections);
-    info->records = stat64_get(&stream_figures.records);
-    info->bytes = stat64_get(&stream_figures.bytes);
-    info->skipped = stream_index_skipped(index);
-    tail = &info->skipped_names;
-    for (int n = 0; (name = stream_index_skipped_name(index, n)); n++) {
-        info->has_skipped_names = true;
-        QAPI_LIST_APPEND(tail, name);
-    }
-    return info;
-}
-
-void hmp_info_migrate_stream(Monitor *mon, const MigrationStreamInfo *info)
-{
-    monitor_printf(mon, "stream version: %" PRIu32 "\n", info->version);
-    monitor_printf(mon, "stream sections: %" PRIu64 "\n", info->sections);
-    monitor_printf(mon, "stream records: %" PRIu64 "\n", info->records);
-    monitor_printf(mon, "stream skipped: %" PRIu64 "\n", info->skipped);
-    for (strList *name = info->skipped_names; name; name = name->next) {
-        monitor_printf(mon, "  %s\n", name->value);
-    }
-    monitor_printf(mon, "stream bytes: %" PRIu64 "\n", info->bytes);
-}
-
 /* Saving */
 
 static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
@@ -114,8 +52,10 @@ static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
                                  ident ? ident->name : "",
                                  ident ? ident->instance_id : 0);
     if (ident) {
-        stat64_add(&stream_figures.sections, 1);
+        stream_figures_add_section();
     }
+    /* Pages that the destination waits for */
+    sc->prompt = type == QEMU_VM_SECTION_PART && migration_in_postcopy();
     stream_writer_begin(sc->writer, type, 0, section_id, ident);
 }
 
@@ -168,7 +108,6 @@ bool migration_stream_begin_section(QEMUFile *f, uint8_t type,
 bool migration_stream_end(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
-    uint64_t bytes, records;
     Error *err = NULL;
 
     if (!sc) {
@@ -182,13 +121,7 @@ bool migration_stream_end(QEMUFile *f)
         qemu_file_set_error_obj(f, -EIO, err);
         return true;
     }
-
-    bytes = stream_writer_bytes(sc->writer);
-    records = stream_writer_records(sc->writer);
-    stream_figures_update(records, bytes);
-    /* The file has counted what it wrote; headers come on top */
-    qemu_file_credit_transfer(f, bytes - qemu_file_total_transferred_fast(f));
-    trace_migration_stream_end(records, bytes);
+    stream_figures_written(f, sc);
     return true;
 }
 
@@ -215,15 +148,37 @@ void migration_stream_put_end(QEMUFile *f)
         qemu_put_byte(f, QEMU_VM_EOF);
         return;
     }
+    if (sc->package) {
+        return;
+    }
     if (!qemu_file_get_error(f) &&
         !stream_writer_put_index(sc->writer, &err)) {
         qemu_file_set_error_obj(f, -EIO, err);
     }
     migration_stream_begin(f, QEMU_VM_EOF);
     migration_stream_end(f);
+    if (migrate_colo_enabled()) {
+        /* This was a checkpoint, and more will come */
+        sc->message = STREAM_RECORD_COLO;
+        stream_index_restart(stream_writer_index(sc->writer));
+    }
 }
 
 /* Loading */
+
+/* There is no end in a package, but the package's own */
+static bool stream_package_is_over(StreamChannel *sc)
+{
+    return sc->package && stream_reader_bytes(sc->reader) == sc->package_end;
+}
+
+bool migration_stream_at_end(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_of(f);
+
+    return sc && (sc->type == STREAM_RECORD_END ||
+                  stream_package_is_over(sc));
+}
 
 int migration_stream_refuse_version(QEMUFile *f, uint32_t version)
 {
@@ -277,6 +232,37 @@ int migration_stream_get_header(QEMUFile *f)
     return 0;
 }
 
+/* What the type of a record means to the loader */
+static int stream_file_check_type(QEMUFile *f, StreamChannel *sc, int type)
+{
+    g_autofree char *where = NULL;
+    Error *err = NULL;
+
+    switch (type) {
+    case STREAM_RECORD_PAGES:
+    case STREAM_RECORD_RETURN_PATH:
+        break;
+    case STREAM_RECORD_COLO:
+        if (sc->message == type) {
+            /* The RAM of a checkpoint ends where the message begins */
+            return QEMU_VM_EOF;
+        }
+        break;
+    case STREAM_RECORD_END:
+        if (migration_incoming_colo_enabled()) {
+            sc->message = STREAM_RECORD_COLO;
+        }
+        return type;
+    default:
+        return type;
+    }
+    where = stream_reader_where(sc->reader);
+    error_setg(&err, "%s: expected something of the stream itself, got a %s "
+               "record", where, stream_record_type_name(type));
+    qemu_file_set_error_obj(f, -EINVAL, err);
+    return QEMU_VM_EOF;
+}
+
 int migration_stream_next(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
@@ -289,13 +275,16 @@ int migration_stream_next(QEMUFile *f)
     if (qemu_file_get_error(f)) {
         return QEMU_VM_EOF;
     }
+    if (stream_package_is_over(sc)) {
+        return QEMU_VM_EOF;
+    }
     do {
         /* A description is for tools; that it came through is enough here */
         uint8_t ignored[1024];
         ssize_t n = 1;
 
         error_report_forget();
-        type = stream_reader_next(sc->reader, qemu_file_buffered(f), &err);
+        type = stream_channel_next(sc, qemu_file_buffered(f), &err);
         while (type == QEMU_VM_VMDESCRIPTION && n > 0) {
             n = stream_reader_read(sc->reader, ignored, sizeof(ignored), &err);
         }
@@ -306,10 +295,9 @@ int migration_stream_next(QEMUFile *f)
     } while (type == QEMU_VM_VMDESCRIPTION);
 
     if (type == QEMU_VM_SECTION_START || type == QEMU_VM_SECTION_FULL) {
-        stat64_add(&stream_figures.sections, 1);
+        stream_figures_add_section();
     }
-    stream_figures_update(stream_reader_records(sc->reader),
-                          stream_reader_bytes(sc->reader));
+    stream_figures_read(sc);
     if (trace_event_get_state_backends(TRACE_MIGRATION_STREAM_NEXT)) {
         g_autofree char *where = stream_reader_where(sc->reader);
 
@@ -317,7 +305,7 @@ int migration_stream_next(QEMUFile *f)
                                     stream_index_skipped(
                                         stream_reader_index(sc->reader)));
     }
-    return type;
+    return stream_file_check_type(f, sc, type);
 }
 
 uint32_t migration_stream_get_section_id(QEMUFile *f)

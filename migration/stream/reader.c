@@ -421,7 +421,7 @@ int stream_reader_next(StreamReader *r, size_t unread, Error **errp)
 
 void stream_reader_restart(StreamReader *r)
 {
-    assert(r->record.type == STREAM_RECORD_END);
+    assert(!stream_reader_in_chain(r));
     r->indexed = false;
     stream_index_restart(r->index);
 }
@@ -532,7 +532,14 @@ ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
 bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp)
 {
     unread += r->unread;
-    if (unread || stream_reader_in_chain(r)) {
+    /* A section that was sent promptly may have an empty record at its end */
+    while (!unread && stream_reader_in_chain(r)) {
+        if (!stream_reader_record(r, errp)) {
+            return false;
+        }
+        unread = r->unread;
+    }
+    if (unread) {
         g_autofree char *where = stream_reader_where(r);
 
         error_setg(errp, "%s: the section is longer than its reader expected: "

@@ -26,7 +26,6 @@ struct StreamWriter {
     uint64_t records;
     bool in_section;
     bool refused;           /* the index has no room for the section */
-    bool prompt;            /* all that is appended is a record at once */
     StreamRecord record;    /* type, flags and section of the open record */
 
     GByteArray *held;       /* the frames that have not ended */
@@ -67,11 +66,6 @@ void stream_writer_set_index(StreamWriter *w, StreamIndex *index)
     stream_index_ref(index);
     stream_index_unref(w->index);
     w->index = index;
-}
-
-void stream_writer_set_prompt(StreamWriter *w, bool prompt)
-{
-    w->prompt = prompt;
 }
 
 bool stream_writer_preamble(StreamWriter *w, Error **errp)
@@ -143,7 +137,7 @@ static bool stream_writer_fill(StreamWriter *w, const uint8_t *from,
         from += n;
         length -= n;
     }
-    return !w->prompt || !w->used || stream_writer_flush(w, 0, errp);
+    return true;
 }
 
 bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
@@ -160,6 +154,12 @@ bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
     }
     g_byte_array_append(w->held, data, length);
     return true;
+}
+
+bool stream_writer_push(StreamWriter *w, Error **errp)
+{
+    assert(w->in_section);
+    return !w->used || stream_writer_flush(w, 0, errp);
 }
 
 bool stream_writer_begin_frame(StreamWriter *w, const StreamFrame *frame,

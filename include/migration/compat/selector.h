@@ -2,7 +2,8 @@
  * Which version of the migration stream is spoken
  *
  * Chosen by the machine type through the property "stream-version" of the
- * migration object, and by -global over that.
+ * migration object, by -global over that, and by the migration parameter of
+ * the same name over both.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,31 +14,60 @@
 #include "hw/qdev-properties.h"
 #include "io/channel.h"
 
-/* What a property of a uint32_t needs, to take only versions that exist */
+/* What a property of an int64_t needs, to take only versions that exist */
 extern const PropertyInfo qdev_prop_stream_version;
 
 #define DEFINE_PROP_STREAM_VERSION(_name, _state, _field)               \
-    DEFINE_PROP_UNSIGNED(_name, _state, _field, 3,                      \
-                         qdev_prop_stream_version, uint32_t)
+    DEFINE_PROP_SIGNED(_name, _state, _field, 3,                        \
+                       qdev_prop_stream_version, int64_t)
 
 /**
- * migration_stream_output: the file to send a migration stream to
- * migration_stream_input: the file to receive a migration stream from
+ * migration_stream_check_version: may the version be set to this?
  *
- * @ioc: the transport; the file takes a reference of its own
+ * @version: of the stream, as given by the user
  *
- * Returns: a file of the version that is selected, which the caller closes
- * with qemu_fclose().
+ * Returns: %true, or %false with @errp set when there is no such version, or
+ * when a migration runs that uses another.
+ */
+bool migration_stream_check_version(int64_t version, Error **errp);
+
+/*
+ * The functions below make files of the version that is selected, of which
+ * the caller closes each with qemu_fclose().  Each takes the transport, and
+ * the file takes a reference of its own to it.
+ */
+
+/**
+ * migration_stream_output: the file to send a migration's stream to
+ * migration_stream_input: the file to receive a migration's stream from
+ *
+ * While a postcopy is paused this continues its stream.
  */
 QEMUFile *migration_stream_output(QIOChannel *ioc);
 QEMUFile *migration_stream_input(QIOChannel *ioc);
 
 /**
- * migration_stream_check: can the selected version do what is asked for?
+ * migration_stream_snapshot: the file to save a snapshot to or load it from
+ *
+ * @saving: %true to save, %false to load
+ */
+QEMUFile *migration_stream_snapshot(QIOChannel *ioc, bool saving);
+
+/**
+ * migration_stream_pages_output: the file to send urgent pages to
+ * migration_stream_pages_input: the file to receive urgent pages from
+ *
+ * These are a channel of their own, beside that of the stream.
+ */
+QEMUFile *migration_stream_pages_output(QIOChannel *ioc);
+QEMUFile *migration_stream_pages_input(QIOChannel *ioc);
+
+/**
+ * migration_stream_check: can the selected version go over that transport?
  *
  * @uri: where the stream goes to or comes from
  *
- * Returns: %true, or %false with @errp naming the mode and how to get it.
+ * Returns: %true, or %false with @errp saying why not, and what to do.
  */
 bool migration_stream_check(const char *uri, Error **errp);
 

@@ -10,6 +10,7 @@
 #ifndef MIGRATION_STREAM_FILE_H
 #define MIGRATION_STREAM_FILE_H
 
+#include "io/channel-buffer.h"
 #include "migration/stream/index.h"
 #include "migration/stream/vmstate.h"
 #include "qapi/qapi-types-migration-stream.h"
@@ -73,11 +74,64 @@ bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc);
 /**
  * migration_stream_put_end: end what a loader reads in one go
  *
- * In version 4 the index comes before it.
+ * In version 4 the index comes before it; and nothing is written to a package,
+ * which is read up to its end, and the end of the stream is behind it.
  */
 void migration_stream_put_end(QEMUFile *f);
 
+/*
+ * Packages: device state that is put aside and sent, or read, in one go.
+ * They are records of the stream, and have their places in it.
+ */
+
+/**
+ * migration_stream_package_output: a file to save a package to
+ * migration_stream_package_input: a file to load packages from
+ *
+ * @f: what it goes to, or comes from
+ * @bioc: holds the package; the new file takes a reference of its own
+ */
+QEMUFile *migration_stream_package_output(QEMUFile *f, QIOChannelBuffer *bioc);
+QEMUFile *migration_stream_package_input(QEMUFile *f, QIOChannelBuffer *bioc);
+
+/**
+ * migration_stream_put_package: send a package
+ *
+ * @data: what was saved
+ * @length: in bytes
+ */
+void migration_stream_put_package(QEMUFile *f, const uint8_t *data,
+                                  size_t length);
+
+/**
+ * migration_stream_get_package: take a package off the stream
+ *
+ * @package: made with migration_stream_package_input(); it is loaded from
+ * there
+ * @length: in bytes
+ *
+ * Returns: how many bytes came; if it is not @length, then @f has an error.
+ */
+size_t migration_stream_get_package(QEMUFile *f, QEMUFile *package,
+                                    size_t length);
+
+/**
+ * migration_stream_fail_package: loading a package failed
+ *
+ * @ret: the negative errno that loading it returned
+ *
+ * In version 4 the reason is handed on to @f, which outlives @package.
+ */
+void migration_stream_fail_package(QEMUFile *f, QEMUFile *package, int ret);
+
 /* Loading; failures are set on the file, with their text */
+
+/**
+ * migration_stream_at_end: was the end read, of the stream or of a package?
+ *
+ * Returns: %false on a version 3 file.
+ */
+bool migration_stream_at_end(QEMUFile *f);
 
 /**
  * migration_stream_refuse_version: the stream is not of the file's version
@@ -202,6 +256,16 @@ bool migration_stream_explain(QEMUFile *f, int ret, Error **errp);
  * Nothing on a version 3 file.
  */
 void migration_stream_report_error(QEMUFile *f, int ret);
+
+/**
+ * migration_stream_report_pause: print why a postcopy pauses
+ *
+ * @f: of the stream
+ * @pages: of urgent pages, or NULL
+ *
+ * Nothing on a version 3 file.
+ */
+void migration_stream_report_pause(QEMUFile *f, QEMUFile *pages);
 
 /**
  * migration_stream_info: figures for query-migrate

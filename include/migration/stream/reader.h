@@ -117,7 +117,8 @@ void stream_reader_skip(StreamReader *r, const char *what);
 /**
  * stream_reader_restart: go on behind the end
  *
- * The same machine is sent once more, see stream_index_restart().
+ * The same machine is sent once more, see stream_index_restart().  Only
+ * between sections.
  */
 void stream_reader_restart(StreamReader *r);
 

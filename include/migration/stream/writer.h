@@ -53,13 +53,6 @@ StreamIndex *stream_writer_index(const StreamWriter *w);
 void stream_writer_set_index(StreamWriter *w, StreamIndex *index);
 
 /**
- * stream_writer_set_prompt: do not wait for records to become full
- *
- * For what somebody waits for, page by page.
- */
-void stream_writer_set_prompt(StreamWriter *w, bool prompt);
-
-/**
  * stream_writer_preamble: write the preamble ("Preamble" in the specification)
  *
  * Only at the very beginning.  A return path has none.
@@ -89,6 +82,13 @@ void stream_writer_begin(StreamWriter *w, uint16_t type, uint16_t flags,
  */
 bool stream_writer_append(StreamWriter *w, const void *data, size_t length,
                           Error **errp);
+
+/**
+ * stream_writer_push: write what was appended, full record or not
+ *
+ * For what somebody waits for.  Frames are held back nonetheless.
+ */
+bool stream_writer_push(StreamWriter *w, Error **errp);
 
 /**
  * stream_writer_begin_frame: open a frame in the open section
