@@ -12,7 +12,9 @@
  * quarter of the block is never rewritten, because a page that was sent once
  * must last.
  *
- * usage: memcheck MIB    (as a child of the init script)
+ * usage: memcheck MIB [DEVICE...]    (as a child of the init script)
+ *
+ * The devices that are named are left alone.
  */
 
 #define _GNU_SOURCE     /* O_DIRECT */
@@ -262,11 +264,17 @@ static void *device_thread(void *opaque)
     return NULL;
 }
 
-static void devices_start(void)
+static void devices_start(char **without)
 {
     for (int i = 0; i < DEVICES; i++) {
         pthread_t thread;
 
+        for (char **name = without; *name; name++) {
+            devices[i].stalled |= !strcmp(*name, devices[i].name);
+        }
+        if (devices[i].stalled) {
+            continue;
+        }
         devices[i].seen_at = now();
         pthread_create(&thread, NULL, device_thread, &devices[i]);
     }
@@ -333,7 +341,7 @@ int main(int argc, char **argv)
     for (uint64_t page = 0; page < pages; page++) {
         fill((uint64_t *)(block + page * PAGE_BYTES), 0, page);
     }
-    devices_start();
+    devices_start(argv + 2);
     for (uint64_t generation = 0;; generation++) {
         for (uint64_t page = 0; page < pages; page++) {
             uint64_t *data = (uint64_t *)(block + page * PAGE_BYTES);

@@ -41,22 +41,25 @@ def make_disk(path, size='64M'):
 
 def guest_args(disk, console, memory='256M', check_mib=16):
     """QEMU's arguments for the guest; both sides of a migration take the
-    same, but for the file that the console is written to."""
+    same, but for the file that the console is written to.  disk: None for a
+    guest that has none."""
     pci = {'net': '0x10', 'disk': '0x11', 'rng': '0x12', 'usb': '0x13'}
     return [
         '-m', memory,
         '-kernel', VMLINUZ, '-initrd', INITRAMFS,
         '-append', 'console=ttyS0 quiet panic=-1 tsc=unstable '
                    'no_timer_check random.trust_cpu=on mitigations=off '
-                   f'memcheck={check_mib}',
+                   f'memcheck={check_mib}'
+                   + ('' if disk else ' without=disk'),
         '-chardev', f'file,id=console,path={console}',
         '-serial', 'chardev:console',
         '-netdev', 'user,id=net',
         '-device', 'virtio-net-pci,netdev=net,romfile=,'
                    f'mac=52:54:00:12:34:56,addr={pci["net"]}',
-        '-blockdev', f'qcow2,node-name=disk,file.driver=file,'
-                     f'file.filename={disk}',
-        '-device', f'virtio-blk-pci,drive=disk,addr={pci["disk"]}',
+        *(['-blockdev', f'qcow2,node-name=disk,file.driver=file,'
+                        f'file.filename={disk}',
+           '-device', f'virtio-blk-pci,drive=disk,addr={pci["disk"]}']
+          if disk else []),
         '-object', 'rng-random,id=rng,filename=/dev/urandom',
         '-device', f'virtio-rng-pci,rng=rng,addr={pci["rng"]}',
         '-device', f'qemu-xhci,id=usb,addr={pci["usb"]}',

@@ -84,12 +84,13 @@ class Qemu:
     defaults         True keeps QEMU's default devices (VGA, floppy, NIC...)
     workdir          for its stderr; one of its own when None
     pass_fds         file descriptors that it inherits
+    oob              for commands that the monitor runs past the main loop
     name             what messages call it
     """
 
     def __init__(self, binary, *args, incoming=None, machine='pc-q35-7.2',
                  accel='tcg', workdir=None, defaults=False, pass_fds=(),
-                 name=None):
+                 name=None, oob=False):
         self.binary = str(binary)
         self.name = name or ('destination' if incoming else 'source')
         self._own = None
@@ -122,7 +123,7 @@ class Qemu:
                                      env=environment(),
                                      pass_fds=(theirs.fileno(), *pass_fds))
             self._qmp = Qmp(ours)
-            self._guard(self._qmp.negotiate)
+            self._guard(lambda: self._qmp.negotiate(oob))
         except BaseException:
             ours.close()
             self._kill()
@@ -135,6 +136,10 @@ class Qemu:
         """Runs a QMP command; '_' in the names of arguments becomes '-'."""
         args = {key.replace('_', '-'): value for key, value in args.items()}
         return self._guard(lambda: self._qmp.execute(cmd, args))
+
+    def qmp_oob(self, cmd, **args):
+        """Runs one that must not wait for the main loop, which may hang."""
+        return self._guard(lambda: self._qmp.execute(cmd, args, oob=True))
 
     def hmp(self, text):
         """Runs a line of the human monitor, returns what it prints."""

@@ -28,15 +28,17 @@ class Qmp:
         self.buffer = b''
         self.events = []
 
-    def negotiate(self):
+    def negotiate(self, oob=False):
         greeting = self._receive(time.monotonic() + self.TIMEOUT)
         if 'QMP' not in greeting:
             raise QmpClosed(f'not a QMP greeting: {greeting!r}')
-        self.execute('qmp_capabilities')
+        self.execute('qmp_capabilities', {'enable': ['oob']} if oob else None)
 
-    def execute(self, command, arguments=None, fds=(), timeout=None):
-        """Runs a command and returns what it returns; events are kept."""
-        message = {'execute': command}
+    def execute(self, command, arguments=None, fds=(), timeout=None,
+                oob=False):
+        """Runs a command and returns what it returns; events are kept.
+        oob: past QEMU's main loop, if that was negotiated."""
+        message = {'exec-oob' if oob else 'execute': command}
         if arguments:
             message['arguments'] = arguments
         line = json.dumps(message).encode() + b'\n'

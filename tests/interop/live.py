@@ -10,6 +10,7 @@ from harness.guest import make_disk, run_guest
 from harness.qemu import BUILT, Qemu, migrate, tempdir, wait_for
 from harness.tap import check, equal
 
+TLS = {'tls-creds': 'tls', 'tls-hostname': 'localhost'}
 NO_BOOT = 'No bootable device'
 
 
@@ -21,14 +22,32 @@ def prepare(vms, caps=None, params=None):
             vm.set_params(**params)
 
 
+class Pauses:
+    """Counts how often a destination's postcopy has come to rest.  Its main
+    loop may stand still until the rest of the guest's memory has come."""
+
+    def __init__(self, vm):
+        self.vm = vm
+        self.count = 0
+
+    def wait(self):
+        self.count += 1
+        wait_for(lambda: self.vm.stderr().count('Migration paused') >=
+                 self.count, 30, lambda: f'no pause; {self.vm.says()}')
+
+    def recover(self, uri):
+        self.vm.qmp_oob('migrate-recover', uri=uri)
+
+
 @contextlib.contextmanager
 def linux_pair(source, destination, machine, uri=None, caps=None, params=None,
-               src_args=(), dst_args=(), **options):
+               src_args=(), dst_args=(), tls=False, **options):
     """The Linux guest at work in a source, and a destination that listens.
 
     source, destination   binaries
     uri                   what the destination listens at
     caps, params          set on both sides
+    tls                   use the credentials 'tls', which are in the arguments
 
     Gives both, and the URI to migrate to.
     """
@@ -38,7 +57,8 @@ def linux_pair(source, destination, machine, uri=None, caps=None, params=None,
                        machine=machine, **options) as src, \
              run_guest(destination, disk, directory / 'after', *dst_args,
                        machine=machine, incoming='defer', **options) as dst:
-            prepare((src, dst), caps, params)
+            prepare((src, dst), caps, {**(params or {}), **TLS} if tls
+                    else params)
             dst.qmp('migrate-incoming', uri=uri or 'tcp:127.0.0.1:0')
             src.console.wait_booted()
             src.console.wait_generations(1)
