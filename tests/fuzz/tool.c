@@ -32,6 +32,16 @@ static bool dump_one(Source *source, GString *out, Error **errp)
     return tool_dump(source, "timer/0", out, errp);
 }
 
+static bool hex_all(Source *source, GString *out, Error **errp)
+{
+    return tool_hex(source, NULL, out, errp);
+}
+
+static bool hex_one(Source *source, GString *out, Error **errp)
+{
+    return tool_hex(source, "timer", out, errp);
+}
+
 /* Runs a command: what it has printed, or NULL if it failed */
 static GString *run(Command *command, const uint8_t *data, size_t size)
 {
@@ -102,6 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool good = run_text(tool_verify, data, size);
 
     run_text(tool_info, data, size);
+    run_text(hex_all, data, size);
+    run_text(hex_one, data, size);
     run_dump(dump_all, data, size);
     run_dump(dump_one, data, size);
     if (good && ldl_be_p(data + 4) == STREAM_VERSION) {

@@ -56,6 +56,25 @@ def info_v4():
     check(10 <= max(map(len, bars)) <= 30, f'bars: {bars}')
 
 
+def hex_section():
+    said = run('hex', '--section', 'port92', v4).good().out
+    record_line, *lines = said.strip().splitlines()
+    offset = int(re.search(r'offset (\d+)', record_line).group(1))
+    size = int(re.search(r'(\d+) bytes', record_line).group(1)) + 28
+    shown = bytes.fromhex(''.join(line[9:59] for line in lines))
+    with open(v4, 'rb') as file:
+        file.seek(offset)
+        equal(shown, file.read(size), 'bytes of the section')
+    run('hex', '--section', 'port9', v4).bad("there is no section 'port9'")
+    run('hex', v3).bad('the bytes of version 4 only can be told apart')
+
+
+def hex_all():
+    said = run('hex', v4).good().out
+    equal(len(re.findall(r'record at offset', said)),
+          info4['stream']['records'], 'records')
+
+
 def info_v3():
     said = run('info', v3).good().out
     check('version 3, of machine pc-q35-7.2' in said, said)
@@ -270,7 +289,10 @@ with Tap('qemu-vmstate on real streams') as tap, tempdir() as place:
              'b', words=["'--section'"])
     tap.case('option without its value', wrong_use, 'dump', '--section',
              words=['needs a value'])
-    tap.case('help', help_of, [], 'info', 'verify', 'dump')
+    tap.case('the bytes of a section', hex_section)
+    tap.case('the bytes of all records', hex_all)
+    tap.case('help', help_of, [], 'info', 'verify', 'dump', 'hex')
+    tap.case('help of hex', help_of, ['hex'], '--section')
     tap.case('help of info', help_of, ['info'], 'FILE')
     tap.case('help of verify', help_of, ['verify'], 'FILE...')
     tap.case('help of dump', help_of, ['dump'], '--section')

@@ -51,6 +51,12 @@ static bool run_dump(Source *source, const Options *options, GString *out,
     return tool_dump(source, options->section, out, errp);
 }
 
+static bool run_hex(Source *source, const Options *options, GString *out,
+                    Error **errp)
+{
+    return tool_hex(source, options->section, out, errp);
+}
+
 static const Command commands[] = {
     {
         .name = "info",
@@ -79,6 +85,17 @@ static const Command commands[] = {
                 "(info lists them)\n",
         .has_section = true,
         .run = run_dump,
+    }, {
+        .name = "hex",
+        .arguments = "[--section NAME] FILE",
+        .summary = "the bytes of records",
+        .help = "Prints each record of a version 4 stream: its header, and the "
+                "first KiB of its\npayload.  One that is damaged is shown "
+                "all the same.\n"
+                "\n"
+                "  --section NAME  only those of sections of that name\n",
+        .has_section = true,
+        .run = run_hex,
     },
 };
 

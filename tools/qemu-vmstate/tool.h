@@ -72,4 +72,14 @@ bool tool_verify(Source *source, GString *out, Error **errp);
 bool tool_dump(Source *source, const char *section, GString *out,
                Error **errp);
 
+/**
+ * tool_hex: the bytes of a version 4 stream, record by record
+ *
+ * @section: NAME, or NULL for all; the first KiB of each payload
+ *
+ * Shows what is damaged as well, as far as records can be told apart.
+ */
+bool tool_hex(Source *source, const char *section, GString *out,
+              Error **errp);
+
 #endif
