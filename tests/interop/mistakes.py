@@ -135,7 +135,7 @@ def no_identification(s):
 
 def unfinished_section(s):
     s.find('hpet').flags &= ~wire.LAST
-    return "section 'hpet' (instance 0)", 'longer'
+    return "section 'hpet' (instance 0)", 'not finished'
 
 
 def unfinished_chain(s):
