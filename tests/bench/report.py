@@ -122,6 +122,14 @@ def devices(runs, base):
                   'ratio to save', 'to load', 'bytes'], rows)
 
 
+def verify(runs):
+    """The table of reading a stream from the page cache."""
+    return table(['', 'GiB/s', 'CPU s/GiB'], [[
+        f'{runs[0]["bytes"] >> 20} MiB',
+        spread([run['bytes'] / GIB / run['seconds'] for run in runs]),
+        spread([run['cpu'] / run['bytes'] * GIB for run in runs])]])
+
+
 def checksums(rows):
     """The table of the checksums. rows: what crc32c.c prints, split."""
     return table(['', 'polynomial', 'block KiB', 'GB/s in cache',

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from bench import devices, report, rounds
+from bench import devices, report, rounds, verify
 from harness.qemu import BUILT, ROOT, STOCK, tempdir
 
 BASE = 'distribution, version 3'
@@ -47,7 +47,8 @@ def arguments():
     parser.add_argument('--pairs', type=int, default=5,
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
-                        choices=['random', 'zero', 'devices', 'crc32c'],
+                        choices=['random', 'zero', 'devices', 'verify',
+                                 'crc32c'],
                         help='what to measure (all)')
     parser.add_argument('--channels', type=int, action='append',
                         help='of multifd, 0 without (0 and 2)')
@@ -62,7 +63,8 @@ def arguments():
     found = parser.parse_args(words)
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
-    found.workload = found.workload or ['crc32c', 'devices', 'random', 'zero']
+    found.workload = found.workload or ['crc32c', 'devices', 'verify',
+                                        'random', 'zero']
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
 
@@ -103,6 +105,15 @@ def state(options, work):
         f'{options.pairs} rounds: median [lowest..highest]',
         *report.devices(runs, BASE))
     return runs
+
+
+def verifying(options, work):
+    file = verify.record(work, options.size)
+    found = [verify.once(file) for _ in range(options.pairs + 1)][1:]
+    file.unlink()
+    say('', f'qemu-vmstate verify, {options.pairs} runs: median '
+        '[lowest..highest]', *report.verify(found))
+    return found
 
 
 def migrations(options, workload, work):
@@ -155,6 +166,8 @@ def main():
                 result[workload] = crc32c(options.crc32c)
             elif workload == 'devices':
                 result[workload] = state(options, work)
+            elif workload == 'verify':
+                result[workload] = verifying(options, work)
             else:
                 result[workload] = migrations(options, workload, work)
     result['seconds'] = time.time() - result['began']
