@@ -94,14 +94,13 @@ bool migration_stream_begin_section(QEMUFile *f, uint8_t type,
         .instance_id = instance_id,
         .version_id = version_id,
     };
-    bool identifies = type == QEMU_VM_SECTION_START ||
-                      type == QEMU_VM_SECTION_FULL;
 
     if (!sc) {
         return false;
     }
     pstrcpy(ident.name, sizeof(ident.name), name);
-    stream_file_begin(f, sc, type, section_id, identifies ? &ident : NULL);
+    stream_file_begin(f, sc, type, section_id,
+                      stream_record_identifies(type) ? &ident : NULL);
     return true;
 }
 
@@ -279,22 +278,17 @@ int migration_stream_next(QEMUFile *f)
         return QEMU_VM_EOF;
     }
     do {
-        /* A description is for tools; that it came through is enough here */
-        uint8_t ignored[1024];
-        ssize_t n = 1;
-
         error_report_forget();
         type = stream_channel_next(sc, qemu_file_buffered(f), &err);
-        while (type == QEMU_VM_VMDESCRIPTION && n > 0) {
-            n = stream_reader_read(sc->reader, ignored, sizeof(ignored), &err);
-        }
-        if (type < 0 || n < 0) {
+        /* A description is for tools; that it came through is enough here */
+        if (type < 0 || (type == QEMU_VM_VMDESCRIPTION &&
+                         !stream_reader_discard(sc->reader, &err))) {
             qemu_file_set_error_obj(f, -EINVAL, err);
             return QEMU_VM_EOF;
         }
     } while (type == QEMU_VM_VMDESCRIPTION);
 
-    if (type == QEMU_VM_SECTION_START || type == QEMU_VM_SECTION_FULL) {
+    if (stream_record_identifies(type)) {
         stream_figures_add_section();
     }
     stream_figures_read(sc);
@@ -387,14 +381,9 @@ bool migration_stream_is_user(QEMUFile *f, const void *user)
 /* Passes over the present section */
 static int stream_section_skip(QEMUFile *f, StreamChannel *sc)
 {
-    uint8_t ignored[1024];
     Error *err = NULL;
-    ssize_t n;
 
-    do {
-        n = stream_reader_read(sc->reader, ignored, sizeof(ignored), &err);
-    } while (n > 0);
-    if (n < 0) {
+    if (!stream_reader_discard(sc->reader, &err)) {
         qemu_file_set_error_obj(f, -EINVAL, err);
     }
     return qemu_file_get_error(f);

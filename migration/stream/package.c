@@ -27,28 +27,28 @@ static StreamChannel *stream_package_new(StreamChannel *sc,
     return package;
 }
 
-QEMUFile *migration_stream_package_output(QEMUFile *f, QIOChannelBuffer *bioc)
+/* Opens @bioc with @open, in version 4 as a package of the stream */
+static QEMUFile *stream_package_open(QEMUFile *f, QIOChannelBuffer *bioc,
+                                     QEMUFile *(*open)(QIOChannel *ioc))
 {
     StreamChannel *sc = stream_channel_of(f);
     g_autoptr(StreamChannel) package = NULL;
 
     if (!sc) {
-        return qemu_file_new_output(QIO_CHANNEL(bioc));
+        return open(QIO_CHANNEL(bioc));
     }
     package = stream_package_new(sc, bioc);
-    return qemu_file_new_output(QIO_CHANNEL(package));
+    return open(QIO_CHANNEL(package));
+}
+
+QEMUFile *migration_stream_package_output(QEMUFile *f, QIOChannelBuffer *bioc)
+{
+    return stream_package_open(f, bioc, qemu_file_new_output);
 }
 
 QEMUFile *migration_stream_package_input(QEMUFile *f, QIOChannelBuffer *bioc)
 {
-    StreamChannel *sc = stream_channel_of(f);
-    g_autoptr(StreamChannel) package = NULL;
-
-    if (!sc) {
-        return qemu_file_new_input(QIO_CHANNEL(bioc));
-    }
-    package = stream_package_new(sc, bioc);
-    return qemu_file_new_input(QIO_CHANNEL(package));
+    return stream_package_open(f, bioc, qemu_file_new_input);
 }
 
 void migration_stream_put_package(QEMUFile *f, const uint8_t *data,

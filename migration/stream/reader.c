@@ -450,13 +450,11 @@ static bool stream_reader_check_taken(StreamReader *r, StreamIndex *index,
     StreamTaken taken = { .bytes = bytes };
     g_autoptr(StreamReader) inner = stream_reader_new(stream_taken_read,
                                                       &taken);
-    uint8_t ignored[1024];
 
     stream_reader_set_index(inner, index);
     inner->offset = r->offset;
     while (inner->offset < r->offset + bytes->len) {
         bool given;
-        ssize_t n;
 
         if (inner->indexed && inner->record.type == STREAM_RECORD_END) {
             error_setg(errp, "something comes behind the end, at offset %"
@@ -467,11 +465,7 @@ static bool stream_reader_check_taken(StreamReader *r, StreamIndex *index,
         if (!stream_reader_step(inner, &given, errp)) {
             return false;
         }
-        do {
-            n = given ? stream_reader_read(inner, ignored, sizeof(ignored),
-                                           errp) : 0;
-        } while (n > 0);
-        if (n < 0) {
+        if (given && !stream_reader_discard(inner, errp)) {
             return false;
         }
     }
@@ -527,6 +521,17 @@ ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
     r->unread -= length;
     r->given += length;
     return length;
+}
+
+bool stream_reader_discard(StreamReader *r, Error **errp)
+{
+    uint8_t ignored[1024];
+    ssize_t n;
+
+    do {
+        n = stream_reader_read(r, ignored, sizeof(ignored), errp);
+    } while (n > 0);
+    return n == 0;
 }
 
 bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp)

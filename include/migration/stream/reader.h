@@ -98,6 +98,15 @@ ssize_t stream_reader_read(StreamReader *r, void *data, size_t length,
                            Error **errp);
 
 /**
+ * stream_reader_discard: pass over what is left of the present section
+ *
+ * It is checked like everything else.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_reader_discard(StreamReader *r, Error **errp);
+
+/**
  * stream_reader_check_end: has the present section been read to its end?
  *
  * @unread: as for stream_reader_next()
