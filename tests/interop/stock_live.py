@@ -7,6 +7,7 @@ An old machine type, with no more than its firmware, has sections and
 subsections that the new ones don't have.
 """
 
+from harness.guest import STOCK_SOURCE_MEMORY
 from harness.qemu import BUILT, STOCK, migrate, tempdir
 from harness.tap import Tap, check
 from interop.live import Firmware, live
@@ -19,7 +20,8 @@ OLD_DEVICES = ['-m', '32M', '-device', 'VGA', '-device', 'e1000,romfile=',
 
 
 def linux(source, destination, machine):
-    for info in live(source, destination, machine):
+    for info in live(source, destination, machine,
+                     memory=STOCK_SOURCE_MEMORY):
         check('stream' not in info, f'version 3 has no "stream": {info}')
 
 

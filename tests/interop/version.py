@@ -6,7 +6,7 @@ type chose, in both directions, and with the distribution's QEMU.
 
 import os
 
-from harness.guest import make_disk, run_guest
+from harness.guest import STOCK_SOURCE_MEMORY, make_disk, run_guest
 from harness.qemu import (BUILT, STOCK, Qemu, migrate, start_migration,
                           tempdir, wait_migration)
 from harness.qmp import QmpError
@@ -109,9 +109,10 @@ def live(source, destination):
     with tempdir() as directory:
         disk = make_disk(directory / 'disk.qcow2')
         with run_guest(source[0], disk, directory / 'before',
-                       machine=source[1]) as src, \
+                       memory=STOCK_SOURCE_MEMORY, machine=source[1]) as src, \
              run_guest(destination[0], disk, directory / 'after',
-                       machine=destination[1], incoming='defer') as dst:
+                       memory=STOCK_SOURCE_MEMORY, machine=destination[1],
+                       incoming='defer') as dst:
             for vm, (_, _, put) in (src, source), (dst, destination):
                 if put:
                     by_qmp(vm, 3)
