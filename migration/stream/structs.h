@@ -42,6 +42,7 @@ typedef struct StreamPlace {
 struct StreamStructs {
     unsigned depth;
     StreamPlace places[STREAM_PLACES_MAX];
+    StreamIdent section;    /* saving: the section, at the chosen version */
     bool optional;          /* saving: so is the frame that begins next */
     bool pending;           /* loading: its header was read already */
     StreamFrame frame;

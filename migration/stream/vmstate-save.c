@@ -15,6 +15,7 @@
 #include "migration/stream/structs.h"
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
+#include "trace.h"
 
 bool migration_stream_is_v4(QEMUFile *f)
 {
@@ -32,6 +33,64 @@ static StreamChannel *saving(QEMUFile *f)
 static void save_fail(QEMUFile *f, Error *err)
 {
     qemu_file_set_error_obj(f, -EIO, err);
+}
+
+static StreamChoose *chooser;
+
+void migration_stream_set_choose(StreamChoose *choose)
+{
+    chooser = choose;
+}
+
+/* @subsection: NULL for the section itself */
+static int choose(QEMUFile *f, const StreamIdent *section,
+                  const char *subsection, int version_id)
+{
+    Error *err = NULL;
+    int chosen;
+
+    if (!chooser) {
+        return version_id;
+    }
+    chosen = chooser(section->name, section->instance_id, subsection,
+                     version_id, &err);
+    if (err) {
+        save_fail(f, err);
+    } else if (chosen != version_id) {
+        trace_migration_stream_choose(section->name, section->instance_id,
+                                      subsection ?: "", version_id, chosen);
+    }
+    return chosen;
+}
+
+int migration_stream_choose_section(QEMUFile *f, const char *name,
+                                    uint32_t instance_id, int version_id)
+{
+    StreamIdent *section = &stream_structs(stream_channel_of(f))->section;
+    int chosen;
+
+    pstrcpy(section->name, sizeof(section->name), name);
+    section->instance_id = instance_id;
+    chosen = choose(f, section, NULL, version_id);
+    /* A section that begins is always sent, unless the file has an error */
+    section->version_id = chosen == STREAM_LEAVE_OFF ? version_id : chosen;
+    return section->version_id;
+}
+
+int migration_stream_section_version(QEMUFile *f, int version_id)
+{
+    StreamChannel *sc = stream_channel_of(f);
+
+    return sc ? stream_structs(sc)->section.version_id : version_id;
+}
+
+int migration_stream_subsection_version(QEMUFile *f,
+                                        const VMStateDescription *vmsd)
+{
+    StreamChannel *sc = stream_channel_of(f);
+
+    return sc ? choose(f, &stream_structs(sc)->section, vmsd->name,
+                       vmsd->version_id) : vmsd->version_id;
 }
 
 /* Describes what was written since, so that all bytes have a description */

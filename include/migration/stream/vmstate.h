@@ -49,7 +49,61 @@ static inline bool migration_stream_is_checked(const VMStateField *field)
  */
 int migration_stream_struct_version(const VMStateField *field);
 
+/*
+ * What is saved of a state can be left to somebody else, who knows what the
+ * other side can load.
+ */
+
+#define STREAM_LEAVE_OFF (-1)
+
+/**
+ * StreamChoose: at which version is a state to be saved?
+ *
+ * @device: its section's name
+ * @instance_id: its section's instance
+ * @subsection: name of the subsection that is about to be saved; NULL if it is
+ * the device's own state
+ * @version_id: the newest
+ *
+ * Returns: the version; %STREAM_LEAVE_OFF to do without that subsection, or
+ * with @errp set when there is no doing without.
+ */
+typedef int StreamChoose(const char *device, uint32_t instance_id,
+                         const char *subsection, int version_id, Error **errp);
+
+/**
+ * migration_stream_set_choose: ask before anything is saved in version 4
+ *
+ * @choose: NULL to save everything that is needed, at its newest version
+ *
+ * Not while something is being saved.
+ */
+void migration_stream_set_choose(StreamChoose *choose);
+
 /* Saving; failures are set on the file */
+
+/**
+ * migration_stream_choose_section: ask at which version a section is saved
+ *
+ * Returns: the version, which is kept for migration_stream_section_version().
+ */
+int migration_stream_choose_section(QEMUFile *f, const char *name,
+                                    uint32_t instance_id, int version_id);
+
+/**
+ * migration_stream_section_version: at which version the section is saved
+ *
+ * @version_id: the newest, which it is on a version 3 file
+ */
+int migration_stream_section_version(QEMUFile *f, int version_id);
+
+/**
+ * migration_stream_subsection_version: at which version one is to be saved
+ *
+ * Returns: the version, or %STREAM_LEAVE_OFF; the newest on a version 3 file.
+ */
+int migration_stream_subsection_version(QEMUFile *f,
+                                        const VMStateDescription *vmsd);
 
 /**
  * migration_stream_begin_struct: a structure begins

@@ -1,0 +1,33 @@
+/*
+ * What this QEMU says of itself before a guest moves
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_COMPAT_COLLECT_H
+#define MIGRATION_COMPAT_COLLECT_H
+
+#include "migration/compat/facts.h"
+
+/* The feature of a destination that answers for the guest, and is answered */
+#define MIGRATION_FEATURE_HAND_OVER "hand-over"
+
+/**
+ * migration_facts_collect: what this QEMU says of itself
+ *
+ * Asks every device what it would send now, without preparing it for that: a
+ * subsection whose need only shows then is given as not needed; and while a
+ * guest comes in, there is nothing that could be sent.  Registers
+ * that an accelerator has are not fetched: of a guest that runs in KVM, those
+ * count that QEMU knew last.  Nothing is changed.
+ *
+ * Called with the BQL held.
+ *
+ * Returns: the facts, which the caller frees; a token is not among them.
+ */
+MigrationFacts *migration_facts_collect(void);
+
+/* "info vmstate" */
+void hmp_info_vmstate(Monitor *mon, const QDict *qdict);
+
+#endif

@@ -1,0 +1,598 @@
+/*
+ * What a QEMU says of itself before a guest moves: in memory, and as JSON
+ *
+ * Implements "Facts" of docs/devel/migration-v4/planning.rst.  Text comes from
+ * the other side, or out of a file: every length, type and count is checked,
+ * and a refusal says where.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qapi/error.h"
+#include "qapi/qmp/json-writer.h"
+#include "qapi/qmp/qbool.h"
+#include "qapi/qmp/qjson.h"
+#include "qapi/qmp/qlist.h"
+#include "qapi/qmp/qnum.h"
+#include "qapi/qmp/qstring.h"
+#include "migration/compat/facts.h"
+#include "migration/stream/record.h"
+
+/* In memory */
+
+static void state_clear(MigrationStateFacts *state)
+{
+    g_free(state->name);
+    g_ptr_array_unref(state->subsections);
+}
+
+static void subsection_free(gpointer data)
+{
+    MigrationStateFacts *state = data;
+
+    state_clear(state);
+    g_free(state);
+}
+
+static void device_free(gpointer data)
+{
+    MigrationDeviceFacts *device = data;
+
+    state_clear(&device->state);
+    g_free(device->alias);
+    g_free(device);
+}
+
+static void feature_free(gpointer data)
+{
+    MigrationFeatureFacts *feature = data;
+
+    g_free(feature->name);
+    g_free(feature);
+}
+
+static void state_init(MigrationStateFacts *state, const char *name)
+{
+    state->name = g_strdup(name);
+    state->subsections = g_ptr_array_new_with_free_func(subsection_free);
+}
+
+MigrationFacts *migration_facts_new(void)
+{
+    MigrationFacts *facts = g_new0(MigrationFacts, 1);
+
+    facts->stream_versions = g_array_new(false, false, sizeof(uint32_t));
+    facts->features = g_ptr_array_new_with_free_func(feature_free);
+    facts->devices = g_ptr_array_new_with_free_func(device_free);
+    return facts;
+}
+
+void migration_facts_free(MigrationFacts *facts)
+{
+    if (facts) {
+        g_free(facts->qemu_version);
+        g_free(facts->qemu_package);
+        g_free(facts->machine);
+        g_free(facts->guest_machine);
+        g_array_unref(facts->stream_versions);
+        g_ptr_array_unref(facts->features);
+        g_ptr_array_unref(facts->devices);
+        g_free(facts);
+    }
+}
+
+void migration_facts_add_stream_version(MigrationFacts *facts,
+                                        uint32_t version)
+{
+    g_array_append_val(facts->stream_versions, version);
+}
+
+void migration_facts_add_feature(MigrationFacts *facts, const char *name,
+                                 bool required)
+{
+    MigrationFeatureFacts *feature = g_new0(MigrationFeatureFacts, 1);
+
+    feature->name = g_strdup(name);
+    feature->required = required;
+    g_ptr_array_add(facts->features, feature);
+}
+
+MigrationDeviceFacts *migration_facts_add_device(MigrationFacts *facts,
+                                                 const char *name,
+                                                 uint32_t instance)
+{
+    MigrationDeviceFacts *device = g_new0(MigrationDeviceFacts, 1);
+
+    state_init(&device->state, name);
+    device->instance = instance;
+    g_ptr_array_add(facts->devices, device);
+    return device;
+}
+
+MigrationStateFacts *migration_facts_add_subsection(MigrationStateFacts *state,
+                                                    const char *name)
+{
+    MigrationStateFacts *subsection = g_new0(MigrationStateFacts, 1);
+
+    state_init(subsection, name);
+    g_ptr_array_add(state->subsections, subsection);
+    return subsection;
+}
+
+MigrationStateFacts *
+migration_facts_find_subsection(const MigrationStateFacts *state,
+                                const char *name)
+{
+    for (unsigned i = 0; state && i < state->subsections->len; i++) {
+        MigrationStateFacts *subsection = state->subsections->pdata[i];
+
+        if (!strcmp(subsection->name, name)) {
+            return subsection;
+        }
+    }
+    return NULL;
+}
+
+const MigrationFeatureFacts *
+migration_facts_find_feature(const MigrationFacts *facts, const char *name)
+{
+    for (unsigned i = 0; i < facts->features->len; i++) {
+        const MigrationFeatureFacts *feature = facts->features->pdata[i];
+
+        if (!strcmp(feature->name, name)) {
+            return feature;
+        }
+    }
+    return NULL;
+}
+
+/* From JSON */
+
+/* How much of the JSON parser's reason is shown, in bytes */
+#define REASON_MAX 256
+
+/* Where in the facts reading is, "devices[3].subsections[0]" */
+typedef struct Reading {
+    GString *where;
+    Error *err;                 /* the first that was found */
+    unsigned depth;
+} Reading;
+
+static const char *type_name(const QObject *object)
+{
+    static const char *const names[QTYPE__MAX] = {
+        [QTYPE_QNULL] = "null",
+        [QTYPE_QNUM] = "a number",
+        [QTYPE_QSTRING] = "a string",
+        [QTYPE_QDICT] = "an object",
+        [QTYPE_QLIST] = "a list",
+        [QTYPE_QBOOL] = "a boolean",
+    };
+
+    return object ? names[qobject_type(object)] : "nothing";
+}
+
+static void G_GNUC_PRINTF(3, 4) fail(Reading *r, const char *key,
+                                     const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    if (r->err) {
+        return;
+    }
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    error_setg(&r->err, "%s%s%s: %s", r->where->str,
+               r->where->len && key ? "." : "",
+               key ?: r->where->len ? "" : "the facts", text);
+}
+
+static void fail_type(Reading *r, const char *key, const char *expected,
+                      const QObject *object)
+{
+    fail(r, key, "expected %s, got %s", expected, type_name(object));
+}
+
+static bool read_bool(Reading *r, const QDict *dict, const char *key)
+{
+    QObject *object = qdict_get(dict, key);
+    QBool *value = qobject_to(QBool, object);
+
+    if (!value && object) {
+        fail_type(r, key, "a boolean", object);
+    }
+    return value && qbool_get_bool(value);
+}
+
+/* Any number that is not one of an instance or a version is refused */
+static uint32_t number_of(Reading *r, const char *key, const QObject *object)
+{
+    QNum *number = qobject_to(QNum, object);
+    uint64_t value;
+
+    if (!number) {
+        fail_type(r, key, "a number", object);
+        return 0;
+    }
+    if (!qnum_get_try_uint(number, &value) || value > UINT32_MAX) {
+        g_autofree char *text = qnum_to_string(number);
+
+        fail(r, key, "expected a whole number from 0 to %u, got %s",
+             UINT32_MAX, text);
+        return 0;
+    }
+    return value;
+}
+
+static uint32_t read_number(Reading *r, const QDict *dict, const char *key)
+{
+    return number_of(r, key, qdict_get(dict, key));
+}
+
+static const char *read_string(Reading *r, const QDict *dict, const char *key)
+{
+    QObject *object = qdict_get(dict, key);
+    QString *string = qobject_to(QString, object);
+
+    if (!string) {
+        fail_type(r, key, "a string", object);
+        return NULL;
+    }
+    return qstring_get_str(string);
+}
+
+/* A string that ends up in messages, and in sections */
+static const char *read_name(Reading *r, const QDict *dict, const char *key)
+{
+    const char *name = read_string(r, dict, key);
+    size_t length = name ? strlen(name) : 0;
+
+    if (name && (length > UINT8_MAX ||
+                 !stream_name_is_proper((const uint8_t *)name, length))) {
+        fail(r, key, "expected a name of 1 to 255 bytes without control "
+             "characters, got %zu bytes", length);
+        return NULL;
+    }
+    return name;
+}
+
+typedef void ReadElement(Reading *r, QObject *object, void *opaque);
+
+static void read_list(Reading *r, const QDict *dict, const char *key,
+                      size_t most, ReadElement *read, void *opaque)
+{
+    QObject *object = qdict_get(dict, key);
+    QList *list = qobject_to(QList, object);
+    size_t length = r->where->len, n = 0;
+    const QListEntry *entry;
+
+    if (!list) {
+        fail_type(r, key, "a list", object);
+        return;
+    }
+    if (++r->depth > MIGRATION_FACTS_DEPTH_MAX) {
+        fail(r, key, "nested too deep: expected %d levels at most",
+             MIGRATION_FACTS_DEPTH_MAX);
+    } else if (qlist_size(list) > most) {
+        fail(r, key, "too many: expected at most %zu, got %zu", most,
+             qlist_size(list));
+    }
+    QLIST_FOREACH_ENTRY(list, entry) {
+        if (r->err) {
+            break;
+        }
+        g_string_append_printf(r->where, "%s%s[%zu]", length ? "." : "", key,
+                               n++);
+        read(r, qlist_entry_obj(entry), opaque);
+        g_string_truncate(r->where, length);
+    }
+    r->depth--;
+}
+
+/* The same for objects: NULL if it is none */
+static const QDict *object_of(Reading *r, QObject *object)
+{
+    QDict *dict = qobject_to(QDict, object);
+
+    if (!dict) {
+        fail_type(r, NULL, "an object", object);
+    }
+    return dict;
+}
+
+static void read_subsection(Reading *r, QObject *object, void *opaque);
+
+static void check_minimum(Reading *r, const char *key, uint32_t minimum,
+                          const MigrationStateFacts *state)
+{
+    if (minimum > state->version) {
+        fail(r, key, "expected at most the version, %" PRIu32 ", got %" PRIu32,
+             state->version, minimum);
+    }
+}
+
+static void read_state(Reading *r, const QDict *dict,
+                       MigrationStateFacts *state)
+{
+    state->version = read_number(r, dict, "version");
+    state->minimum_version = state->version;
+    if (qdict_haskey(dict, "minimum-version")) {
+        state->minimum_version = read_number(r, dict, "minimum-version");
+    }
+    state->minimum_saved = state->minimum_version;
+    if (qdict_haskey(dict, "minimum-saved-version")) {
+        state->minimum_saved = read_number(r, dict, "minimum-saved-version");
+    }
+    check_minimum(r, "minimum-version", state->minimum_version, state);
+    check_minimum(r, "minimum-saved-version", state->minimum_saved, state);
+    state->optional = read_bool(r, dict, "optional");
+    state->needed = read_bool(r, dict, "needed");
+    if (qdict_haskey(dict, "subsections")) {
+        read_list(r, dict, "subsections", MIGRATION_FACTS_LIST_MAX,
+                  read_subsection, state);
+    }
+}
+
+static void read_subsection(Reading *r, QObject *object, void *opaque)
+{
+    const QDict *dict = object_of(r, object);
+    const char *name = dict ? read_name(r, dict, "name") : NULL;
+
+    if (!name) {
+        return;
+    }
+    if (migration_facts_find_subsection(opaque, name)) {
+        fail(r, "name", "'%s' is there twice", name);
+        return;
+    }
+    read_state(r, dict, migration_facts_add_subsection(opaque, name));
+}
+
+static void read_device(Reading *r, QObject *object, void *opaque)
+{
+    const QDict *dict = object_of(r, object);
+    const char *name = dict ? read_name(r, dict, "name") : NULL;
+    MigrationDeviceFacts *device;
+
+    if (!name) {
+        return;
+    }
+    device = migration_facts_add_device(opaque, name,
+                                        read_number(r, dict, "instance"));
+    read_state(r, dict, &device->state);
+    device->expected = read_bool(r, dict, "expected");
+    if (qdict_haskey(dict, "alias")) {
+        device->alias = g_strdup(read_name(r, dict, "alias"));
+        device->alias_instance = read_number(r, dict, "alias-instance");
+    }
+    if (qdict_haskey(dict, "legacy-instance")) {
+        device->has_legacy_instance = true;
+        device->legacy_instance = read_number(r, dict, "legacy-instance");
+    }
+}
+
+static void read_feature(Reading *r, QObject *object, void *opaque)
+{
+    const QDict *dict = object_of(r, object);
+    const char *name = dict ? read_name(r, dict, "name") : NULL;
+
+    if (!name) {
+        return;
+    }
+    if (migration_facts_find_feature(opaque, name)) {
+        fail(r, "name", "'%s' is there twice", name);
+        return;
+    }
+    migration_facts_add_feature(opaque, name, read_bool(r, dict, "required"));
+}
+
+static void read_stream_version(Reading *r, QObject *object, void *opaque)
+{
+    migration_facts_add_stream_version(opaque, number_of(r, NULL, object));
+}
+
+static void read_qemu(Reading *r, QObject *object, MigrationFacts *facts)
+{
+    QDict *dict = qobject_to(QDict, object);
+
+    if (!dict) {
+        fail_type(r, "qemu", "an object", object);
+        return;
+    }
+    g_string_assign(r->where, "qemu");
+    facts->qemu_version = g_strdup(read_name(r, dict, "version"));
+    if (qdict_haskey(dict, "package")) {
+        facts->qemu_package = g_strdup(read_name(r, dict, "package"));
+    }
+    g_string_truncate(r->where, 0);
+}
+
+static void read_token(Reading *r, const QDict *dict, MigrationFacts *facts)
+{
+    const char *text = read_string(r, dict, "token");
+    size_t digits = text ? strspn(text, "0123456789abcdefABCDEF") : 0;
+
+    if (text && (digits != 16 || text[digits])) {
+        fail(r, "token", "expected 16 hexadecimal digits");
+    } else if (text) {
+        facts->has_token = true;
+        facts->token = g_ascii_strtoull(text, NULL, 16);
+    }
+}
+
+MigrationFacts *migration_facts_from_qdict(const QDict *dict, Error **errp)
+{
+    g_autoptr(MigrationFacts) facts = migration_facts_new();
+    Reading r = { .where = g_string_new(NULL) };
+
+    read_qemu(&r, qdict_get(dict, "qemu"), facts);
+    facts->machine = g_strdup(read_name(&r, dict, "machine"));
+    if (qdict_haskey(dict, "guest-machine")) {
+        facts->guest_machine = g_strdup(read_name(&r, dict, "guest-machine"));
+    } else {
+        facts->guest_machine = g_strdup(facts->machine);
+    }
+    if (qdict_haskey(dict, "token")) {
+        read_token(&r, dict, facts);
+    }
+    read_list(&r, dict, "stream-versions", MIGRATION_FACTS_LIST_MAX,
+              read_stream_version, facts);
+    read_list(&r, dict, "features", MIGRATION_FACTS_LIST_MAX, read_feature,
+              facts);
+    read_list(&r, dict, "devices", MIGRATION_FACTS_DEVICES_MAX, read_device,
+              facts);
+    g_string_free(r.where, true);
+    if (r.err) {
+        error_propagate(errp, r.err);
+        return NULL;
+    }
+    return g_steal_pointer(&facts);
+}
+
+MigrationFacts *migration_facts_parse(const char *json, size_t length,
+                                      Error **errp)
+{
+    g_autofree char *text = NULL;
+    MigrationFacts *facts = NULL;
+    Error *err = NULL;
+    QObject *object;
+    QDict *dict;
+
+    if (length > MIGRATION_FACTS_SIZE_MAX) {
+        error_setg(errp, "the facts are too long: expected %d bytes at most, "
+                   "got %zu", (int)MIGRATION_FACTS_SIZE_MAX, length);
+        return NULL;
+    }
+    text = g_strndup(length ? json : "", length);
+    if (strlen(text) < length) {
+        error_setg(errp, "the facts are no text: there is a NUL in them");
+        return NULL;
+    }
+    object = qobject_from_json(text, &err);
+    if (!object) {
+        /* The parser quotes what it does not like, all of it and as it came */
+        const char *pretty = error_get_pretty(err);
+        g_autofree char *why = stream_text_mend(pretty, strlen(pretty),
+                                                REASON_MAX);
+
+        error_setg(errp, "the facts are no proper JSON: %s", why);
+        error_free(err);
+        return NULL;
+    }
+    dict = qobject_to(QDict, object);
+    if (dict) {
+        facts = migration_facts_from_qdict(dict, errp);
+    } else {
+        error_setg(errp, "the facts: expected an object, got %s",
+                   type_name(object));
+    }
+    qobject_unref(object);
+    return facts;
+}
+
+/* To JSON */
+
+static void write_string(JSONWriter *json, const char *key, const char *value)
+{
+    if (value) {
+        json_writer_str(json, key, value);
+    }
+}
+
+static void write_true(JSONWriter *json, const char *key, bool value)
+{
+    if (value) {
+        json_writer_bool(json, key, true);
+    }
+}
+
+static void write_state(JSONWriter *json, const MigrationStateFacts *state)
+{
+    json_writer_uint64(json, "version", state->version);
+    if (state->minimum_version != state->version) {
+        json_writer_uint64(json, "minimum-version", state->minimum_version);
+    }
+    if (state->minimum_saved != state->minimum_version) {
+        json_writer_uint64(json, "minimum-saved-version",
+                           state->minimum_saved);
+    }
+    write_true(json, "optional", state->optional);
+    write_true(json, "needed", state->needed);
+    if (!state->subsections->len) {
+        return;
+    }
+    json_writer_start_array(json, "subsections");
+    for (unsigned i = 0; i < state->subsections->len; i++) {
+        const MigrationStateFacts *subsection = state->subsections->pdata[i];
+
+        json_writer_start_object(json, NULL);
+        json_writer_str(json, "name", subsection->name);
+        write_state(json, subsection);
+        json_writer_end_object(json);
+    }
+    json_writer_end_array(json);
+}
+
+static void write_device(JSONWriter *json, const MigrationDeviceFacts *device)
+{
+    json_writer_start_object(json, NULL);
+    json_writer_str(json, "name", device->state.name);
+    json_writer_uint64(json, "instance", device->instance);
+    if (device->alias) {
+        json_writer_str(json, "alias", device->alias);
+        json_writer_uint64(json, "alias-instance", device->alias_instance);
+    }
+    if (device->has_legacy_instance) {
+        json_writer_uint64(json, "legacy-instance", device->legacy_instance);
+    }
+    write_true(json, "expected", device->expected);
+    write_state(json, &device->state);
+    json_writer_end_object(json);
+}
+
+GString *migration_facts_to_json(const MigrationFacts *facts)
+{
+    JSONWriter *json = json_writer_new(false);
+
+    json_writer_start_object(json, NULL);
+    json_writer_start_object(json, "qemu");
+    json_writer_str(json, "version", facts->qemu_version);
+    write_string(json, "package", facts->qemu_package);
+    json_writer_end_object(json);
+    json_writer_str(json, "machine", facts->machine);
+    if (strcmp(facts->machine, facts->guest_machine)) {
+        json_writer_str(json, "guest-machine", facts->guest_machine);
+    }
+    if (facts->has_token) {
+        g_autofree char *token = g_strdup_printf("%016" PRIx64, facts->token);
+
+        json_writer_str(json, "token", token);
+    }
+    json_writer_start_array(json, "stream-versions");
+    for (unsigned i = 0; i < facts->stream_versions->len; i++) {
+        json_writer_uint64(json, NULL, g_array_index(facts->stream_versions,
+                                                     uint32_t, i));
+    }
+    json_writer_end_array(json);
+    json_writer_start_array(json, "features");
+    for (unsigned i = 0; i < facts->features->len; i++) {
+        const MigrationFeatureFacts *feature = facts->features->pdata[i];
+
+        json_writer_start_object(json, NULL);
+        json_writer_str(json, "name", feature->name);
+        write_true(json, "required", feature->required);
+        json_writer_end_object(json);
+    }
+    json_writer_end_array(json);
+    json_writer_start_array(json, "devices");
+    for (unsigned i = 0; i < facts->devices->len; i++) {
+        write_device(json, facts->devices->pdata[i]);
+    }
+    json_writer_end_array(json);
+    json_writer_end_object(json);
+    return json_writer_get_and_free(json);
+}
