@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "migration/stream/channel.h"
 #include "migration/qemu-file.h"
@@ -24,11 +25,20 @@ static bool stream_channel_send(void *opaque, const void *data, size_t length,
     return qio_channel_write_all(sc->base, data, length, errp) == 0;
 }
 
-ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
-                               Error **errp)
+/* What was looked at and not read since */
+static size_t stream_channel_again(StreamChannel *sc, void *data,
+                                   size_t length)
 {
-    StreamChannel *sc = opaque;
+    size_t n = MIN(length, sc->looked - sc->given);
 
+    memcpy(data, sc->begin + sc->given, n);
+    sc->given += n;
+    return n;
+}
+
+static ssize_t stream_channel_wait(StreamChannel *sc, void *data,
+                                   size_t length, Error **errp)
+{
     for (;;) {
         ssize_t n = qio_channel_read(sc->base, data, length, errp);
 
@@ -43,21 +53,72 @@ ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
     }
 }
 
-StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
+ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
+                               Error **errp)
+{
+    StreamChannel *sc = opaque;
+
+    return stream_channel_again(sc, data, length) ?:
+           stream_channel_wait(sc, data, length, errp);
+}
+
+StreamChannel *stream_channel_new_passing(QIOChannel *base, bool outgoing)
 {
     StreamChannel *sc = STREAM_CHANNEL(object_new(TYPE_STREAM_CHANNEL));
 
     sc->base = QIO_CHANNEL(object_ref(OBJECT(base)));
     sc->outgoing = outgoing;
+    sc->passes = true;
     sc->type = -1;
     sc->writer = stream_writer_new(stream_channel_send, sc);
     sc->reader = stream_reader_new(stream_channel_receive, sc);
-    /* Each write is a whole record, which nothing is gained by holding back */
-    qio_channel_set_delay(base, false);
     if (qio_channel_has_feature(base, QIO_CHANNEL_FEATURE_SHUTDOWN)) {
         qio_channel_set_feature(QIO_CHANNEL(sc), QIO_CHANNEL_FEATURE_SHUTDOWN);
     }
     return sc;
+}
+
+StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing)
+{
+    StreamChannel *sc = stream_channel_new_passing(base, outgoing);
+
+    stream_channel_start(sc);
+    return sc;
+}
+
+void stream_channel_start(StreamChannel *sc)
+{
+    if (sc->passes) {
+        sc->passes = false;
+        /* Each write is a whole record: nothing is gained by holding it back */
+        qio_channel_set_delay(sc->base, false);
+    }
+}
+
+void stream_channel_follow(StreamChannel *sc, StreamChannel *lead)
+{
+    assert(!sc->lead && !lead->lead);
+    sc->lead = STREAM_CHANNEL(object_ref(OBJECT(lead)));
+}
+
+static bool stream_channel_passes(const StreamChannel *sc)
+{
+    return sc->lead ? sc->lead->passes : sc->passes;
+}
+
+uint32_t stream_channel_look(StreamChannel *sc)
+{
+    ssize_t n;
+
+    assert(sc->passes && !sc->looked);
+    do {
+        n = stream_channel_wait(sc, sc->begin + sc->looked,
+                                sizeof(sc->begin) - sc->looked, NULL);
+        sc->looked += MAX(n, 0);
+    } while (n > 0 && sc->looked < sizeof(sc->begin));
+
+    return n > 0 && ldl_be_p(sc->begin) == STREAM_MAGIC
+        ? ldl_be_p(sc->begin + 4) : 0;
 }
 
 void stream_channel_set_index(StreamChannel *sc, StreamIndex *index)
@@ -77,16 +138,104 @@ void stream_channel_set_reader(StreamChannel *sc, StreamReader *reader)
     sc->records = 0;
 }
 
+void stream_channel_set_notice(StreamChannel *sc, StreamNoticeFunc *notice,
+                               void *opaque)
+{
+    sc->notice = notice;
+    sc->notice_opaque = opaque;
+}
+
+static bool stream_channel_is_notice(int type)
+{
+    return type == STREAM_RECORD_HELLO || type == STREAM_RECORD_HANDOVER;
+}
+
+/* Reads the present record to the end of its chain */
+static bool stream_channel_take(StreamChannel *sc, GByteArray *payload,
+                                Error **errp)
+{
+    uint8_t bytes[4096];
+    ssize_t n;
+
+    while ((n = stream_reader_read(sc->reader, bytes, sizeof(bytes),
+                                   errp)) > 0) {
+        if (payload->len + n > STREAM_NOTICE_MAX) {
+            g_autofree char *where = stream_reader_where(sc->reader);
+
+            error_setg(errp, "%s: it is too long: expected at most %d bytes, "
+                       "got more", where, (int)STREAM_NOTICE_MAX);
+            return false;
+        }
+        g_byte_array_append(payload, bytes, n);
+    }
+    return n == 0;
+}
+
+/* Gives the present record to the one who listens */
+static bool stream_channel_notice(StreamChannel *sc, Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(GByteArray) payload = g_byte_array_new();
+    g_autofree char *where = NULL;
+
+    if (!sc->notice && sc->type == STREAM_RECORD_HELLO) {
+        return stream_reader_discard(sc->reader, errp);
+    }
+    if (!stream_channel_take(sc, payload, errp)) {
+        return false;
+    }
+    where = stream_reader_where(sc->reader);
+    if (!sc->notice) {
+        error_setg(errp, "%s: expected something of the stream itself, got a "
+                   "%s record", where, stream_record_type_name(sc->type));
+        return false;
+    }
+    if (!sc->notice(sc->notice_opaque, sc->type, payload, errp)) {
+        error_prepend(errp, "%s: ", where);
+        return false;
+    }
+    return true;
+}
+
 int stream_channel_next(StreamChannel *sc, size_t unread, Error **errp)
 {
     if (sc->type == STREAM_RECORD_END && sc->message) {
         stream_reader_restart(sc->reader);
     }
-    sc->type = stream_reader_next(sc->reader, unread, errp);
-    return sc->type;
+    do {
+        sc->type = stream_reader_next(sc->reader, unread, errp);
+        if (!stream_channel_is_notice(sc->type)) {
+            return sc->type;
+        }
+    } while (stream_channel_notice(sc, errp));
+    return sc->type = -1;
 }
 
-StreamChannel *stream_channel_of(QEMUFile *f)
+bool stream_channel_get_notice(StreamChannel *sc, Error **errp)
+{
+    g_autofree char *where = NULL;
+
+    sc->type = stream_reader_next(sc->reader, 0, errp);
+    if (sc->type < 0 || stream_channel_is_notice(sc->type)) {
+        return sc->type >= 0 && stream_channel_notice(sc, errp);
+    }
+    where = stream_reader_where(sc->reader);
+    error_setg(errp, "%s: expected a hand-over record, got a %s record", where,
+               stream_record_type_name(sc->type));
+    return false;
+}
+
+bool stream_channel_put_notice(StreamChannel *sc, uint16_t type,
+                               const void *payload, size_t length,
+                               Error **errp)
+{
+    assert(length <= STREAM_NOTICE_MAX);
+    stream_writer_begin(sc->writer, type, 0, 0, NULL);
+    return stream_writer_append(sc->writer, payload, length, errp) &&
+           stream_writer_end(sc->writer, errp);
+}
+
+StreamChannel *stream_channel_under(QEMUFile *f)
 {
     QIOChannel *ioc = qemu_file_get_ioc(f);
 
@@ -96,9 +245,16 @@ StreamChannel *stream_channel_of(QEMUFile *f)
     return (StreamChannel *)ioc;
 }
 
+StreamChannel *stream_channel_of(QEMUFile *f)
+{
+    StreamChannel *sc = stream_channel_under(f);
+
+    return sc && !stream_channel_passes(sc) ? sc : NULL;
+}
+
 QIOChannel *migration_stream_transport(QEMUFile *f)
 {
-    StreamChannel *sc = stream_channel_of(f);
+    StreamChannel *sc = stream_channel_under(f);
 
     return sc ? sc->base : qemu_file_get_ioc(f);
 }
@@ -112,6 +268,10 @@ static ssize_t stream_channel_writev(QIOChannel *ioc, const struct iovec *iov,
     bool in_section = stream_writer_in_section(sc->writer);
     ssize_t done = 0;
 
+    if (stream_channel_passes(sc)) {
+        return qio_channel_writev_full(sc->base, iov, niov, fds, nfds, flags,
+                                       errp);
+    }
     if (!in_section && !message) {
         error_setg(errp, "Cannot write to a migration stream outside of its "
                    "sections");
@@ -166,6 +326,10 @@ static ssize_t stream_channel_readv(QIOChannel *ioc, const struct iovec *iov,
     StreamChannel *sc = STREAM_CHANNEL(ioc);
     size_t length = iov[0].iov_len;
 
+    if (stream_channel_passes(sc)) {
+        return stream_channel_again(sc, iov[0].iov_base, length) ?:
+               qio_channel_readv_full(sc->base, iov, niov, fds, nfds, errp);
+    }
     /* Files are read on after an error; the first one is what counts */
     while (length && !sc->broken) {
         ssize_t n = stream_reader_read(sc->reader, iov[0].iov_base, length,
@@ -231,6 +395,7 @@ static void stream_channel_finalize(Object *obj)
     stream_structs_free(sc->structs);
     stream_writer_free(sc->writer);
     stream_reader_free(sc->reader);
+    object_unref(OBJECT(sc->lead));
     object_unref(OBJECT(sc->base));
 }
 

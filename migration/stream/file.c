@@ -67,7 +67,9 @@ bool migration_stream_put_header(QEMUFile *f)
     if (!sc) {
         return false;
     }
-    if (!stream_writer_preamble(sc->writer, &err)) {
+    /* A hello goes before the configuration, and behind the preamble */
+    if (!stream_writer_bytes(sc->writer) &&
+        !stream_writer_preamble(sc->writer, &err)) {
         qemu_file_set_error_obj(f, -EIO, err);
     }
     stream_file_begin(f, sc, QEMU_VM_CONFIGURATION, 0, NULL);
@@ -90,15 +92,16 @@ bool migration_stream_begin_section(QEMUFile *f, uint8_t type,
                                     uint32_t instance_id, uint32_t version_id)
 {
     StreamChannel *sc = stream_channel_of(f);
-    StreamIdent ident = {
-        .instance_id = instance_id,
-        .version_id = version_id,
-    };
+    StreamIdent ident = { .instance_id = instance_id };
 
     if (!sc) {
         return false;
     }
-    pstrcpy(ident.name, sizeof(ident.name), name);
+    if (stream_record_identifies(type)) {
+        pstrcpy(ident.name, sizeof(ident.name), name);
+        ident.version_id = migration_stream_choose_section(f, name, instance_id,
+                                                           version_id);
+    }
     stream_file_begin(f, sc, type, section_id,
                       stream_record_identifies(type) ? &ident : NULL);
     return true;

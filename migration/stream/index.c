@@ -263,6 +263,18 @@ size_t stream_index_encode(StreamIndex *index, unsigned n, uint8_t *wire)
     return sizeof(e) + name_length;
 }
 
+uint32_t stream_index_checksum(StreamIndex *index)
+{
+    uint8_t wire[STREAM_INDEX_ENTRY_MAX];
+    uint32_t crc = 0;
+    size_t length;
+
+    for (unsigned n = 0; (length = stream_index_encode(index, n, wire)); n++) {
+        crc = stream_crc32c_extend(crc, wire, length);
+    }
+    return crc;
+}
+
 size_t stream_index_entry_name_length(const uint8_t *wire)
 {
     return wire[offsetof(StreamIndexEntry, name_length)];

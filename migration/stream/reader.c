@@ -158,6 +158,13 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp)
     return ldl_be_p(wire + 4);
 }
 
+/* Whether the end has come, behind which there is only the hand-over */
+static bool stream_reader_ended(const StreamReader *r)
+{
+    return r->record.type == STREAM_RECORD_END ||
+           r->record.type == STREAM_RECORD_HANDOVER;
+}
+
 /* Do @record and the one before it belong together as sections demand? */
 static bool stream_reader_check_order(StreamReader *r,
                                       const StreamRecord *record, Error **errp)
@@ -176,7 +183,12 @@ static bool stream_reader_check_order(StreamReader *r,
         }
         return true;
     }
-    if (r->indexed && record->type != STREAM_RECORD_END) {
+    if (record->type == STREAM_RECORD_HELLO && r->records) {
+        error_setg(errp, "a hello comes late: expected it first, and once");
+        return false;
+    }
+    if (r->indexed && record->type != STREAM_RECORD_END &&
+        !(record->type == STREAM_RECORD_HANDOVER && stream_reader_ended(r))) {
         error_setg(errp, "something comes behind the index: expected the end "
                    "record, got a %s record",
                    stream_record_name(record->type));
@@ -553,6 +565,11 @@ bool stream_reader_check_end(StreamReader *r, size_t unread, Error **errp)
         return false;
     }
     return true;
+}
+
+uint16_t stream_reader_type(const StreamReader *r)
+{
+    return r->record.type;
 }
 
 uint32_t stream_reader_section_id(const StreamReader *r)

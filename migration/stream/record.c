@@ -40,6 +40,8 @@ const char *stream_record_type_name(uint16_t type)
         [STREAM_RECORD_INDEX] = "index",
         [STREAM_RECORD_PAGES] = "pages",
         [STREAM_RECORD_COLO] = "COLO",
+        [STREAM_RECORD_HELLO] = "hello",
+        [STREAM_RECORD_HANDOVER] = "hand-over",
     };
 
     return type < ARRAY_SIZE(names) ? names[type] : NULL;
@@ -123,12 +125,33 @@ bool stream_record_decode(const uint8_t *wire, uint64_t offset,
 
 bool stream_name_is_proper(const uint8_t *name, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        if (name[i] < 0x20 || name[i] == 0x7f) {
-            return false;
-        }
+    const char *p = (const char *)name, *end = p + length;
+
+    if (!length || !g_utf8_validate(p, length, NULL)) {
+        return false;
     }
-    return length;
+    while (p < end && !g_unichar_iscntrl(g_utf8_get_char(p))) {
+        p = g_utf8_next_char(p);
+    }
+    return p == end;
+}
+
+char *stream_text_mend(const void *data, size_t length, size_t most)
+{
+    g_autofree char *proper = g_utf8_make_valid(data, length);
+    GString *text = g_string_new(NULL);
+
+    for (const char *p = proper; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+        bool shown = c == '\n' || !g_unichar_iscntrl(c);
+        size_t n = shown ? g_utf8_next_char(p) - p : 1;
+
+        if (text->len + n > most) {
+            break;
+        }
+        g_string_append_len(text, shown ? p : "?", n);
+    }
+    return g_string_free(text, false);
 }
 
 size_t stream_ident_encode(const StreamIdent *ident, uint8_t *wire)

@@ -14,6 +14,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "migration/stream/writer.h"
@@ -24,6 +25,7 @@ struct StreamWriter {
     StreamIndex *index;
     uint64_t offset;        /* of the open record's header */
     uint64_t records;
+    bool ended;             /* an END was begun; any thread may ask */
     bool in_section;
     bool refused;           /* the index has no room for the section */
     StreamRecord record;    /* type, flags and section of the open record */
@@ -106,6 +108,9 @@ void stream_writer_begin(StreamWriter *w, uint16_t type, uint16_t flags,
 {
     assert(!w->in_section);
     w->in_section = true;
+    if (type == STREAM_RECORD_END) {
+        qatomic_set(&w->ended, true);
+    }
     w->record = (StreamRecord) {
         .type = type,
         .flags = flags,
@@ -264,6 +269,11 @@ bool stream_writer_put_index(StreamWriter *w, Error **errp)
         }
     }
     return stream_writer_end(w, errp);
+}
+
+bool stream_writer_ended(const StreamWriter *w)
+{
+    return qatomic_read(&w->ended);
 }
 
 bool stream_writer_in_section(const StreamWriter *w)

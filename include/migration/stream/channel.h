@@ -10,6 +10,9 @@
  * at where one ends: the return path, urgent pages, and what COLO says between
  * the stream's ends.
  *
+ * As long as it is not known which version the two sides speak, and where that
+ * turns out to be version 3, it stands there and passes bytes through.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -27,10 +30,29 @@ OBJECT_DECLARE_SIMPLE_TYPE(StreamChannel, STREAM_CHANNEL)
 
 typedef struct StreamStructs StreamStructs;
 
+/**
+ * StreamNoticeFunc: takes what the other side says of the migration itself
+ *
+ * @opaque: what was given to stream_channel_set_notice()
+ * @type: %STREAM_RECORD_HELLO or %STREAM_RECORD_HANDOVER
+ * @payload: of the whole chain, the caller's; not yet looked at
+ *
+ * Called by whoever reads the channel, between two sections or messages.
+ *
+ * Returns: %true, or %false with @errp set, which ends the reading.
+ */
+typedef bool StreamNoticeFunc(void *opaque, uint16_t type,
+                              const GByteArray *payload, Error **errp);
+
 struct StreamChannel {
     QIOChannel parent;
     QIOChannel *base;       /* the transport, of which this holds a reference */
     bool outgoing;          /* the stream is written; else it is read */
+    bool passes;            /* bytes go through as they are, as in version 3 */
+    StreamChannel *lead;    /* whose state that is; NULL: its own */
+    uint8_t begin[STREAM_PREAMBLE_SIZE];    /* looked at before it is read */
+    size_t looked;          /* bytes that came of that */
+    size_t given;           /* bytes of those that were read since */
     bool broken;            /* reading has failed, and is over */
     bool package;           /* over memory: for records of another channel */
     bool prompt;            /* what is written goes out at once */
@@ -42,6 +64,8 @@ struct StreamChannel {
     StreamWriter *writer;   /* of the stream, or of the return path */
     StreamReader *reader;   /* of the return path, or of the stream */
     StreamStructs *structs; /* where among structures, NULL until asked for */
+    StreamNoticeFunc *notice;   /* NULL: nobody listens */
+    void *notice_opaque;
 };
 
 /**
@@ -55,9 +79,78 @@ struct StreamChannel {
 StreamChannel *stream_channel_new(QIOChannel *base, bool outgoing);
 
 /**
+ * stream_channel_new_passing: bytes over @base, as they are
+ *
+ * Until stream_channel_start().
+ */
+StreamChannel *stream_channel_new_passing(QIOChannel *base, bool outgoing);
+
+/**
+ * stream_channel_start: from here on records, in both directions
+ *
+ * Nobody else may use the channel meanwhile, and what the files over it have
+ * buffered must have been read or written.  Does nothing if it is one of
+ * records.
+ */
+void stream_channel_start(StreamChannel *sc);
+
+/**
+ * stream_channel_follow: carry records if another channel does
+ *
+ * @sc: was never used, and is not until @lead is what it will be
+ * @lead: which has no lead itself; @sc takes a reference
+ */
+void stream_channel_follow(StreamChannel *sc, StreamChannel *lead);
+
+/**
+ * stream_channel_look: which version does the stream begin with?
+ *
+ * @sc: passes bytes through, of which none was read
+ *
+ * The preamble can be read after that all the same, in either state.
+ *
+ * Returns: the version; 0 if this is no migration stream or not all of a
+ * preamble came.
+ */
+uint32_t stream_channel_look(StreamChannel *sc);
+
+/**
  * stream_channel_set_index: share a table of sections with other channels
  */
 void stream_channel_set_index(StreamChannel *sc, StreamIndex *index);
+
+/**
+ * stream_channel_set_notice: listen to what the other side says
+ *
+ * @notice: who is told; without anybody hellos are passed over, because nobody
+ * waits for an answer, and all else is refused
+ */
+void stream_channel_set_notice(StreamChannel *sc, StreamNoticeFunc *notice,
+                               void *opaque);
+
+/**
+ * stream_channel_get_notice: wait for the next thing that the other side says
+ *
+ * It goes to the one who listens.  Anything but a notice is refused.  Also
+ * behind the end of a stream.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_channel_get_notice(StreamChannel *sc, Error **errp);
+
+/**
+ * stream_channel_put_notice: say something of the migration itself
+ *
+ * @type: %STREAM_RECORD_HELLO or %STREAM_RECORD_HANDOVER
+ *
+ * Goes out at once, in the direction in which this side writes.  Only between
+ * sections, and by one thread at a time.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_channel_put_notice(StreamChannel *sc, uint16_t type,
+                               const void *payload, size_t length,
+                               Error **errp);
 
 /**
  * stream_channel_set_reader: read from another place
@@ -75,7 +168,7 @@ ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
 /**
  * stream_channel_next: go to the next record that begins something
  *
- * Like stream_reader_next().
+ * Like stream_reader_next(); notices on the way go to the one who listens.
  */
 int stream_channel_next(StreamChannel *sc, size_t unread, Error **errp);
 
@@ -86,6 +179,11 @@ int stream_channel_next(StreamChannel *sc, size_t unread, Error **errp);
  * records, as in version 3.
  */
 StreamChannel *stream_channel_of(QEMUFile *f);
+
+/**
+ * stream_channel_under: likewise, also while it passes bytes through
+ */
+StreamChannel *stream_channel_under(QEMUFile *f);
 
 /**
  * migration_stream_transport: the transport under a file

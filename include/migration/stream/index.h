@@ -146,6 +146,14 @@ void stream_index_resume(StreamIndex *index);
 void stream_index_restart(StreamIndex *index);
 
 /**
+ * stream_index_checksum: CRC32C of the index, as it stands on the wire
+ *
+ * What the destination has loaded, in four bytes: the same on both sides, or
+ * they do not speak of the same sections.
+ */
+uint32_t stream_index_checksum(StreamIndex *index);
+
+/**
  * stream_index_encode: the @n-th section's entry
  *
  * @wire: room for %STREAM_INDEX_ENTRY_MAX bytes

@@ -143,6 +143,9 @@ void stream_reader_restart(StreamReader *r);
 bool stream_reader_take(StreamReader *r, size_t length, StreamIndex *index,
                         GByteArray *bytes, Error **errp);
 
+/* The present record's type; 0 before the first */
+uint16_t stream_reader_type(const StreamReader *r);
+
 /* The present section's identifier on the wire */
 uint32_t stream_reader_section_id(const StreamReader *r);
 

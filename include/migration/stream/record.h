@@ -22,6 +22,9 @@
 /* Longest payload of one record, in bytes; longer sections are chains */
 #define STREAM_PAYLOAD_MAX (128 * KiB)
 
+/* Longest notice, in bytes: a hello or a word of the hand-over */
+#define STREAM_NOTICE_MAX (16 * MiB)
+
 /* Most sections that one stream may have */
 #define STREAM_SECTIONS_MAX 65536
 
@@ -38,6 +41,8 @@ typedef enum StreamRecordType {
     STREAM_RECORD_INDEX = 0x0a,
     STREAM_RECORD_PAGES = 0x0b,
     STREAM_RECORD_COLO = 0x0c,
+    STREAM_RECORD_HELLO = 0x0d,
+    STREAM_RECORD_HANDOVER = 0x0e,
 } StreamRecordType;
 
 /* The last record of its section */
@@ -156,9 +161,22 @@ bool stream_record_decode(const uint8_t *wire, uint64_t offset,
  *
  * @name: as it stands on the wire, without a NUL behind it
  *
- * Returns: %true if it is not empty and has no control characters.
+ * Returns: %true if it is UTF-8, not empty and has no control characters.
  */
 bool stream_name_is_proper(const uint8_t *name, size_t length);
+
+/**
+ * stream_text_mend: what can be shown to people of what somebody else wrote
+ *
+ * @data: any bytes at all
+ * @length: how many
+ * @most: how long the text may be, in bytes; what is longer is cut between two
+ * characters
+ *
+ * Returns: UTF-8 without control characters but for newlines, which the caller
+ * frees.
+ */
+char *stream_text_mend(const void *data, size_t length, size_t most);
 
 /**
  * stream_ident_encode: write a section's identification

@@ -138,6 +138,9 @@ bool stream_writer_put_records(StreamWriter *w, const void *data,
  */
 bool stream_writer_put_index(StreamWriter *w, Error **errp);
 
+/* Whether the end was begun; any thread may ask */
+bool stream_writer_ended(const StreamWriter *w);
+
 /* Whether a section is open */
 bool stream_writer_in_section(const StreamWriter *w);
 
