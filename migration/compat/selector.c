@@ -8,9 +8,12 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/lockable.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
+#include "qapi/qapi-visit-migration-stream.h"
 #include "hw/qdev-properties.h"
+#include "conversation.h"
+#include "migration/compat/peer.h"
 #include "migration/compat/selector.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/file.h"
@@ -18,33 +21,114 @@
 #include "migration/misc.h"
 #include "migration/qemu-file.h"
 
-#define VERSION_LEGACY 3
+/* The parameter, and the property of the migration object */
 
-/* The properties of the migration object, and the parameter */
+static MigrationStreamVersion *version_number(int64_t number)
+{
+    MigrationStreamVersion *v = g_new0(MigrationStreamVersion, 1);
+
+    v->type = QTYPE_QNUM;
+    v->u.number = number;
+    return v;
+}
+
+static MigrationStreamVersion *version_auto(void)
+{
+    MigrationStreamVersion *v = g_new0(MigrationStreamVersion, 1);
+
+    v->type = QTYPE_QSTRING;
+    v->u.word = MIGRATION_STREAM_AUTO_AUTO;
+    return v;
+}
+
+static MigrationStreamVersion *version_to_qapi(int64_t version)
+{
+    return version == STREAM_VERSION_AUTO ? version_auto()
+                                          : version_number(version);
+}
+
+static int64_t version_from_qapi(const MigrationStreamVersion *v)
+{
+    return v->type == QTYPE_QSTRING ? STREAM_VERSION_AUTO : v->u.number;
+}
+
+static bool version_exists(const MigrationStreamVersion *v)
+{
+    return v->type == QTYPE_QSTRING || v->u.number == STREAM_VERSION_LEGACY ||
+           v->u.number == STREAM_VERSION;
+}
+
+static void refuse_version(Error **errp)
+{
+    error_setg(errp, "Parameter 'stream-version' takes a version of the "
+               "migration stream, %d, %d or auto", STREAM_VERSION_LEGACY,
+               STREAM_VERSION);
+}
+
+bool visit_migration_stream_version(Visitor *v, const char *name,
+                                    MigrationStreamVersion **version,
+                                    Error **errp)
+{
+    g_autofree char *word = NULL;
+    int64_t number;
+
+    /* A command line gives a string in any case */
+    if (visit_type_int64(v, name, &number, NULL)) {
+        *version = version_number(number);
+        return true;
+    }
+    if (visit_type_str(v, name, &word, NULL) &&
+        !strcmp(word, MigrationStreamAuto_str(MIGRATION_STREAM_AUTO_AUTO))) {
+        *version = version_auto();
+        return true;
+    }
+    /* What isn't even a number gets the same answer as a wrong one */
+    refuse_version(errp);
+    return false;
+}
+
+char *migration_stream_version_to_text(const MigrationStreamVersion *version)
+{
+    return version->type == QTYPE_QSTRING
+        ? g_strdup(MigrationStreamAuto_str(version->u.word))
+        : g_strdup_printf("%" PRId64, version->u.number);
+}
+
+MigrationStreamVersion *migration_stream_get_version(void)
+{
+    return version_to_qapi(migrate_get_current()->stream_version);
+}
+
+void migration_stream_set_version(const MigrationStreamVersion *version)
+{
+    migrate_get_current()->stream_version = version_from_qapi(version);
+}
 
 static void get_stream_version(Object *obj, Visitor *v, const char *name,
                                void *opaque, Error **errp)
 {
     int64_t *ptr = object_field_prop_ptr(obj, opaque);
+    MigrationStreamVersion *version = version_to_qapi(*ptr);
 
-    visit_type_int64(v, name, ptr, errp);
+    visit_type_MigrationStreamVersion(v, name, &version, errp);
+    qapi_free_MigrationStreamVersion(version);
 }
 
 static void set_stream_version(Object *obj, Visitor *v, const char *name,
                                void *opaque, Error **errp)
 {
     int64_t *ptr = object_field_prop_ptr(obj, opaque);
-    int64_t value = -1;
+    MigrationStreamVersion *version;
 
-    /* What isn't even a number gets the same answer */
-    visit_type_int64(v, name, &value, NULL);
-    if (value != VERSION_LEGACY && value != STREAM_VERSION) {
-        error_setg(errp, "Property '%s.%s' takes a version of the migration "
-                   "stream, %d or %d", object_get_typename(obj), name,
-                   VERSION_LEGACY, STREAM_VERSION);
+    if (!visit_migration_stream_version(v, name, &version, errp)) {
         return;
     }
-    *ptr = value;
+    if (version_exists(version)) {
+        *ptr = version_from_qapi(version);
+    } else {
+        refuse_version(errp);
+    }
+    qapi_free_MigrationStreamVersion(version);
 }
 
 static void set_default_stream_version(ObjectProperty *op,
@@ -54,8 +138,8 @@ static void set_default_stream_version(ObjectProperty *op,
 }
 
 const PropertyInfo qdev_prop_stream_version = {
-    .name = "int",
-    .description = "version of the migration stream, 3 or 4",
+    .name = "MigrationStreamVersion",
+    .description = "version of the migration stream, 3, 4 or auto",
     .get = get_stream_version,
     .set = set_stream_version,
     .set_default_value = set_default_stream_version,
@@ -69,15 +153,14 @@ static bool migration_runs(void)
            mis->state == MIGRATION_STATUS_POSTCOPY_PAUSED;
 }
 
-bool migration_stream_check_version(int64_t version, Error **errp)
+bool migration_stream_check_version(const MigrationStreamVersion *version,
+                                    Error **errp)
 {
-    if (version != VERSION_LEGACY && version != STREAM_VERSION) {
-        error_setg(errp, "Parameter 'stream-version' takes a version of the "
-                   "migration stream, %d or %d", VERSION_LEGACY,
-                   STREAM_VERSION);
+    if (!version_exists(version)) {
+        refuse_version(errp);
         return false;
     }
-    if (version != migrate_get_current()->parameters.stream_version &&
+    if (version_from_qapi(version) != migrate_get_current()->stream_version &&
         migration_runs()) {
         error_setg(errp, "Parameter 'stream-version' cannot be changed while "
                    "a migration runs");
@@ -88,9 +171,22 @@ bool migration_stream_check_version(int64_t version, Error **errp)
 
 /* Files */
 
-static bool selected_v4(void)
+static int64_t selected(void)
 {
-    return migrate_get_current()->parameters.stream_version == STREAM_VERSION;
+    return migrate_get_current()->stream_version;
+}
+
+/* What comes in may be of version 3 until it has been looked at */
+static int64_t selected_for(bool outgoing)
+{
+    return outgoing || selected() == STREAM_VERSION_LEGACY
+        ? selected() : STREAM_VERSION_AUTO;
+}
+
+bool migration_stream_may_be_v4(void)
+{
+    return selected() != STREAM_VERSION_LEGACY &&
+           conversation_version(conversation_get()) != STREAM_VERSION_LEGACY;
 }
 
 static QEMUFile *new_file(QIOChannel *ioc, bool outgoing)
@@ -98,10 +194,17 @@ static QEMUFile *new_file(QIOChannel *ioc, bool outgoing)
     return outgoing ? qemu_file_new_output(ioc) : qemu_file_new_input(ioc);
 }
 
-static QEMUFile *new_stream(QIOChannel *ioc, bool outgoing, StreamIndex *index)
+/* @version: STREAM_VERSION_AUTO if that will turn out later */
+static QEMUFile *new_stream(QIOChannel *ioc, bool outgoing, int64_t version,
+                            StreamIndex *index)
 {
-    g_autoptr(StreamChannel) sc = stream_channel_new(ioc, outgoing);
+    g_autoptr(StreamChannel) sc = NULL;
 
+    if (version == STREAM_VERSION_LEGACY) {
+        return new_file(ioc, outgoing);
+    }
+    sc = version == STREAM_VERSION ? stream_channel_new(ioc, outgoing)
+                                   : stream_channel_new_passing(ioc, outgoing);
     stream_channel_set_index(sc, index);
     return new_file(QIO_CHANNEL(sc), outgoing);
 }
@@ -113,18 +216,25 @@ static QEMUFile *new_stream(QIOChannel *ioc, bool outgoing, StreamIndex *index)
 static QEMUFile *new_connection(QIOChannel *ioc, bool outgoing, bool resumed,
                                 StreamIndex **kept)
 {
-    if (!selected_v4()) {
-        migration_stream_start(NULL);
-        return new_file(ioc, outgoing);
-    }
+    MigrationConversation *c = conversation_get();
+    StreamChannel *sc;
+    QEMUFile *f;
+
     if (resumed) {
         stream_index_resume(*kept);
     } else {
         stream_index_unref(*kept);
         *kept = stream_index_new();
         migration_stream_start(*kept);
+        conversation_set_version(c, selected_for(outgoing));
     }
-    return new_stream(ioc, outgoing, *kept);
+    f = new_stream(ioc, outgoing, conversation_version(c), *kept);
+    sc = stream_channel_under(f);
+    if (sc) {
+        /* The other side has something to say, in version 4 */
+        conversation_listen(sc);
+    }
+    return f;
 }
 
 QEMUFile *migration_stream_output(QIOChannel *ioc)
@@ -140,25 +250,37 @@ QEMUFile *migration_stream_input(QIOChannel *ioc)
 {
     static StreamIndex *index;
     int state = migration_incoming_get_current()->state;
+    bool resumed = state == MIGRATION_STATUS_POSTCOPY_PAUSED;
 
-    return new_connection(ioc, false,
-                          state == MIGRATION_STATUS_POSTCOPY_PAUSED, &index);
+    if (!resumed) {
+        migration_peer_expect();
+    }
+    return new_connection(ioc, false, resumed, &index);
 }
 
 QEMUFile *migration_stream_snapshot(QIOChannel *ioc, bool saving)
 {
-    g_autoptr(StreamIndex) index = NULL;
+    g_autoptr(StreamIndex) index = stream_index_new();
+    int64_t version = selected_for(saving);
 
-    return new_connection(ioc, saving, false, &index);
+    if (saving && version == STREAM_VERSION_AUTO) {
+        /* Nobody is there to be asked */
+        version = STREAM_VERSION_LEGACY;
+    }
+    migration_stream_start(index);
+    return new_stream(ioc, saving, version, index);
 }
 
-static QEMUFile *new_pages(QIOChannel *ioc, bool outgoing)
+/* They are of the version of the stream that they belong to */
+static QEMUFile *new_pages(QIOChannel *ioc, bool outgoing, QEMUFile *stream)
 {
+    StreamChannel *lead = stream ? stream_channel_under(stream) : NULL;
     g_autoptr(StreamChannel) sc = NULL;
 
-    if (selected_v4()) {
+    if (lead) {
         sc = stream_channel_new(ioc, outgoing);
         sc->message = STREAM_RECORD_PAGES;
+        stream_channel_follow(sc, lead);
         ioc = QIO_CHANNEL(sc);
     }
     return new_file(ioc, outgoing);
@@ -166,17 +288,21 @@ static QEMUFile *new_pages(QIOChannel *ioc, bool outgoing)
 
 QEMUFile *migration_stream_pages_output(QIOChannel *ioc)
 {
-    return new_pages(ioc, true);
+    MigrationState *s = migrate_get_current();
+
+    QEMU_LOCK_GUARD(&s->qemu_file_lock);
+    return new_pages(ioc, true, s->to_dst_file);
 }
 
 QEMUFile *migration_stream_pages_input(QIOChannel *ioc)
 {
-    return new_pages(ioc, false);
+    return new_pages(ioc, false,
+                     migration_incoming_get_current()->from_src_file);
 }
 
 bool migration_stream_check(const char *uri, Error **errp)
 {
-    if (!selected_v4() || !strstart(uri, "rdma:", NULL)) {
+    if (selected() != STREAM_VERSION || !strstart(uri, "rdma:", NULL)) {
         return true;
     }
     error_setg(errp, "Migration stream version 4 cannot go over 'rdma', which "

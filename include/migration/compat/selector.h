@@ -13,13 +13,34 @@
 
 #include "hw/qdev-properties.h"
 #include "io/channel.h"
+#include "migration/stream/record.h"
+#include "qapi/qapi-types-migration-stream.h"
 
-/* What a property of an int64_t needs, to take only versions that exist */
+/* What can be selected besides STREAM_VERSION */
+#define STREAM_VERSION_AUTO   0         /* the newest that both sides speak */
+#define STREAM_VERSION_LEGACY 3
+
+/* What a property of an int64_t needs, to take only what can be selected */
 extern const PropertyInfo qdev_prop_stream_version;
 
 #define DEFINE_PROP_STREAM_VERSION(_name, _state, _field)               \
     DEFINE_PROP_SIGNED(_name, _state, _field, 3,                        \
                        qdev_prop_stream_version, int64_t)
+
+/**
+ * visit_migration_stream_version: read the parameter from a person's input
+ *
+ * @v: an input visitor, also of a string
+ * @version: filled with what can be a number or a word; to be freed
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool visit_migration_stream_version(Visitor *v, const char *name,
+                                    MigrationStreamVersion **version,
+                                    Error **errp);
+
+/* The parameter as a person types it; to be freed */
+char *migration_stream_version_to_text(const MigrationStreamVersion *version);
 
 /**
  * migration_stream_check_version: may the version be set to this?
@@ -29,7 +50,17 @@ extern const PropertyInfo qdev_prop_stream_version;
  * Returns: %true, or %false with @errp set when there is no such version, or
  * when a migration runs that uses another.
  */
-bool migration_stream_check_version(int64_t version, Error **errp);
+bool migration_stream_check_version(const MigrationStreamVersion *version,
+                                    Error **errp);
+
+/* What is selected; the former to be freed, the latter checked before */
+MigrationStreamVersion *migration_stream_get_version(void);
+void migration_stream_set_version(const MigrationStreamVersion *version);
+
+/**
+ * migration_stream_may_be_v4: is what comes in of version 4, or may it be yet?
+ */
+bool migration_stream_may_be_v4(void);
 
 /*
  * The functions below make files of the version that is selected, of which
