@@ -1,5 +1,5 @@
 /*
- * qemu-vmstate: reads migration streams
+ * qemu-vmstate: reads migration streams, and what QEMUs say of themselves
  *
  * The command line: finds the command, opens what it is to read, and prints
  * what it says.
@@ -13,10 +13,13 @@
 #include "qemu/error-report.h"
 #include "qapi/error.h"
 #include <getopt.h>
+#include "facts.h"
 #include "tool.h"
 
 /* A wrong use, as opposed to a stream that is wrong */
 #define EXIT_USAGE 2
+/* Of a command whose 1 is an answer */
+#define EXIT_UNREADABLE 2
 
 typedef struct Options {
     const char *section;
@@ -31,6 +34,8 @@ typedef struct Command {
     bool has_section;       /* takes --section */
     bool (*run)(Source *source, const Options *options, GString *out,
                 Error **errp);
+    /* Or else: takes two, and has an exit status of its own */
+    int (*run_pair)(const char *one, const char *other);
 } Command;
 
 static bool run_info(Source *source, const Options *options, GString *out,
@@ -55,6 +60,33 @@ static bool run_hex(Source *source, const Options *options, GString *out,
                     Error **errp)
 {
     return tool_hex(source, options->section, out, errp);
+}
+
+static MigrationFacts *read_facts(const char *name)
+{
+    Error *err = NULL;
+    MigrationFacts *facts = tool_facts_read(name, &err);
+
+    if (!facts) {
+        error_reportf_err(err, "%s: ",
+                          strcmp(name, "-") ? name : "standard input");
+    }
+    return facts;
+}
+
+static int run_compat(const char *one, const char *other)
+{
+    g_autoptr(MigrationFacts) source = read_facts(one);
+    g_autoptr(MigrationFacts) destination = read_facts(other);
+    g_autoptr(GString) out = g_string_new(NULL);
+    bool good;
+
+    if (!source || !destination) {
+        return EXIT_UNREADABLE;
+    }
+    good = tool_compat(source, destination, out);
+    fwrite(out->str, 1, out->len, stdout);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static const Command commands[] = {
@@ -96,6 +128,19 @@ static const Command commands[] = {
                 "  --section NAME  only those of sections of that name\n",
         .has_section = true,
         .run = run_hex,
+    }, {
+        .name = "compat",
+        .arguments = "SOURCE DESTINATION",
+        .summary = "could a guest go from one QEMU to another?",
+        .help = "Compares what two QEMUs say of themselves, as they would "
+                "themselves.  Each is a\nfile with the answer to the QMP "
+                "command query-vmstate, or the UNIX socket of a\nQMP "
+                "monitor, which is asked.  Prints what would be sent "
+                "otherwise than the\nsource has it, left off or refused.\n"
+                "\n"
+                "The exit status is 0 if the guest could go, 1 if it could "
+                "not, and 2 when that\ncannot be told.\n",
+        .run_pair = run_compat,
     },
 };
 
@@ -117,7 +162,7 @@ static void print_help(void)
            "command.\n"
            "The exit status is 0 when all is good, 1 when a stream is not or "
            "cannot be\n"
-           "read, and 2 for a wrong command line.\n"
+           "read, and 2 for a wrong command line; compat has its own.\n"
            "\n" QEMU_HELP_BOTTOM "\n");
 }
 
@@ -192,7 +237,7 @@ static int run_command(const Command *command, int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     Options options = { 0 };
-    bool good = true;
+    int status = EXIT_SUCCESS;
     int c;
 
     opterr = 0;
@@ -211,21 +256,30 @@ static int run_command(const Command *command, int argc, char **argv)
         }
         options.section = optarg;
     }
+    if (command->run_pair && argc - optind != 2) {
+        return usage("%s: expected two QEMUs, got %d", command->name,
+                     argc - optind);
+    }
     if (optind == argc) {
         return usage("%s: no file is given", command->name);
     }
-    if (!command->several && argc - optind > 1) {
+    if (!command->several && !command->run_pair && argc - optind > 1) {
         return usage("%s: expected one file, got %d", command->name,
                      argc - optind);
     }
-    for (; optind < argc; optind++) {
-        good = run_file(command, &options, argv[optind]) && good;
+    if (command->run_pair) {
+        status = command->run_pair(argv[optind], argv[optind + 1]);
+    }
+    for (; command->run && optind < argc; optind++) {
+        if (!run_file(command, &options, argv[optind])) {
+            status = EXIT_FAILURE;
+        }
     }
     if (ferror(stdout) || fclose(stdout)) {
         error_report("cannot write to standard output: %s", strerror(errno));
-        good = false;
+        status = command->run_pair ? EXIT_UNREADABLE : EXIT_FAILURE;
     }
-    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+    return status;
 }
 
 int main(int argc, char **argv)
