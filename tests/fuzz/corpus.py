@@ -8,12 +8,15 @@ For each set of devices that the tests know, in DIRECTORY/SET: a stream for
 each section that the machine sends after a reset and after its devices were
 stirred, with the configuration before it and the index behind it. Of memory it
 has a page of each kind.
+In DIRECTORY/facts: what the machines say of themselves, whole and with one
+device each; and short conversations around that, as either side hears them.
 In DIRECTORY/whole: all of these sections as one stream.
 In DIRECTORY/described: those of the smaller sections once more, with the part
 of the description that is about them, and what small machines send in version
 3.
 """
 
+import itertools
 import json
 import pathlib
 import re
@@ -33,6 +36,11 @@ from witness.stir import stir
 MACHINE = 'pc-q35-7.2-v4'
 SETS = 'virtio', 'slow', 'board'
 SMALL = 'none', 'isapc'
+
+# Notices, and the words of a hand-over.
+HELLO, HANDOVER = 0x0d, 0x0e
+LOADED, RUN, RUNNING, REFUSED = 1, 2, 3, 4
+TOKEN = 0x0123456789abcdef
 
 # Larger ones, such as a sound card's memory, would only take time.
 SEED_MAX = 128 << 10
@@ -57,20 +65,20 @@ def sent(vm):
 
 
 def stream(devices, stirred):
-    """All records that the machine sends."""
+    """All records that the machine sends, and what it says of itself."""
     with Qtest() as qtest, Qemu(
             BUILT, *options(devices), *qtest.args(), machine=None,
             defaults=True, pass_fds=[qtest.theirs.fileno()]) as vm:
         qtest.started()
         if stirred:
             stir(qtest, vm)
-        return wire.parse(sent(vm))
+        return wire.parse(sent(vm)), vm.qmp('query-vmstate')
 
 
 def old(machine):
-    """What a machine without anything plugged in sends in version 3."""
+    """The same of a machine without anything plugged in, in version 3."""
     with Qemu(BUILT, '-S', '-m', '2M', machine=machine) as vm:
-        return sent(vm)
+        return sent(vm), vm.qmp('query-vmstate')
 
 
 def memory(section_id, block=b'pc.ram'):
@@ -122,11 +130,58 @@ def save(directory, name, data):
     (directory / re.sub(r'[^A-Za-z0-9._-]+', '_', name)).write_bytes(data)
 
 
+def say(kind, payload):
+    return wire.Record(kind, wire.LAST, 0, payload)
+
+
+def word(message, detail=0, text=b''):
+    return say(HANDOVER, struct.pack('>IIQ', message, detail, TOKEN) + text)
+
+
+def encode_return(records):
+    """What goes the other way has no preamble."""
+    data = b''
+    for record in records:
+        data += record.encode(len(data))
+    return data
+
+
+def conversations(facts):
+    """Names and bytes of what either side hears, if these are the facts."""
+    hello = say(HELLO, facts)
+    pong = say(wire.RETURN_PATH, bytes.fromhex('0002000400000001'))
+    return {
+        'sent': wire.encode([hello, say(wire.CONFIGURATION, b'none'),
+                             *index.encode([]), say(wire.END, b''),
+                             word(RUN)]),
+        'ran': encode_return([hello, pong, word(LOADED, 0x12345678),
+                              word(RUNNING)]),
+        'refused': encode_return([hello, word(REFUSED, 3, b'no\n' * 20)]),
+        'babble': encode_return([word(REFUSED, 1, b'\xe9' * 2000)]),
+        'word': word(REFUSED, 5, 'h\u00e9'.encode()).payload,
+    }
+
+
+def save_facts(directory, name, facts):
+    """Whole, and with one device each."""
+    def text(devices):
+        return json.dumps({**facts, 'devices': devices},
+                          separators=(',', ':')).encode()
+
+    facts['token'] = f'{TOKEN:016x}'
+    save(directory, name, text(facts['devices']))
+    for device in facts['devices']:
+        save(directory, f'{name}-{device["name"]}', text([device]))
+    for what, data in conversations(text(facts['devices'][:2])).items():
+        save(directory, f'{name}-{what}', data)
+
+
 def main():
     target = pathlib.Path(sys.argv[1])
     for devices in SETS:
         for state in 'reset', 'stirred':
-            records = stream(devices, state == 'stirred')
+            records, facts = stream(devices, state == 'stirred')
+            save_facts(target / 'facts', f'{devices}-{state}', facts)
             found = sections(records)
             for number, (name, keep) in enumerate(found):
                 data = small(records, keep)
@@ -139,7 +194,9 @@ def main():
             keep = [record for _, parts in found for record in parts]
             save(target / 'whole', f'{devices}-{state}', small(records, keep))
     for machine in SMALL:
-        save(target / 'described', f'{machine}-3', old(machine))
+        data, facts = old(machine)
+        save(target / 'described', f'{machine}-3', data)
+        save_facts(target / 'facts', machine, facts)
 
 
 if __name__ == '__main__':
