@@ -45,9 +45,11 @@ def move(machine, name, bus):
             with tempdir() as directory, \
                  Qemu(BUILT, *args, machine=machine,
                       incoming=f'unix:{directory}/socket') as dst:
+                said = src.qmp('query-vmstate')
                 here = migrate(src, f'unix:{directory}/socket').get('stream')
                 there = wait_migration(dst).get('stream')
                 equal(there, here, 'figures of the destination')
+                equal(dst.qmp('query-vmstate'), said, 'what they say')
         except QmpError as error:
             return None if 'non-migratable' in str(error) else str(error)
         except Exception as error:      # whatever it is, it is the answer

@@ -14,6 +14,7 @@ from harness.qemu import BUILT, Qemu, tempdir, wait_migration
 from harness.tap import Tap, check, equal
 from interop import wire
 from interop.live import record_stream
+from interop.retrying import wait_failed
 
 MACHINE = 'pc-i440fx-7.2-v4'
 UNKNOWN = 0x7a
@@ -47,10 +48,9 @@ def load(directory, stream, *words):
         dst.qmp('migrate-incoming', uri=f'exec:cat {path}')
         if not words:
             return wait_migration(dst)['stream']
-        equal(dst.wait_exit(30), 1, 'exit status')
+        why = wait_failed(dst)
         for word in words:
-            check(word in dst.stderr(),
-                  f'{word!r} is missing in: {dst.stderr()}')
+            check(word in why, f'{word!r} is missing in: {why}')
     return None
 
 

@@ -3,7 +3,8 @@
 """A multifd channel whose id is out of range is refused by name.
 
 A destination with N channels has room for the ids 0 to N-1.  The test speaks
-to it as a source would, up to the initial packet of a multifd channel.
+to it as a source would, up to the initial packet of a multifd channel.  As
+that channel will not come, the migration has failed.
 """
 
 import socket
@@ -48,19 +49,12 @@ def send(vm, *channels):
 def refused(channel):
     with destination() as vm:
         links = send(vm, channel)
-        wait_for(lambda: 'multifd' in vm.stderr() or not vm.alive(), 10,
-                 lambda: f'channel id {channel} was accepted')
+        equal(vm.wait_exit(), 1, 'exit status')
         said = vm.stderr()
         check(f'channel id {channel}' in said,
               f'the message does not name the id {channel}: {said!r}')
         check(str(CHANNELS) in said.split(f'id {channel}', 1)[1],
               f'the message does not say how many there may be: {said!r}')
-        if vm.alive():
-            status = vm.qmp('query-migrate').get('status')
-            check(status not in ('active', 'completed'),
-                  f'the destination goes on: {status}')
-        else:
-            equal(vm.wait_exit(), 1, 'exit status')
         for link in links:
             link.close()
 

@@ -274,8 +274,7 @@ def machine_with(directory, machine, devices):
         for part in PARTS:
             part(found, loader, stream)
         loader.memory()
-        check(loader.load(loader.stream) is None,
-              'in the end the stream as it was is refused')
+        loader.take()
     return found
 
 

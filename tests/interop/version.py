@@ -16,10 +16,11 @@ from witness import byte_identity
 
 V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
 PARAMETER = 'stream-version'
+TAKEN = '3, 4 or auto'
 
 
-def bare(machine, **options):
-    return Qemu(BUILT, '-S', '-m', '16M', machine=machine, **options)
+def bare(machine, *args, **options):
+    return Qemu(BUILT, '-S', '-m', '16M', *args, machine=machine, **options)
 
 
 def by_qmp(vm, version):
@@ -31,6 +32,7 @@ def by_hmp(vm, version):
 
 
 def shows(vm, version):
+    """As a number, or the word 'auto'."""
     equal(vm.qmp('query-migrate-parameters')[PARAMETER], version, 'QMP')
     check(f'\n{PARAMETER}: {version}\n' in
           vm.hmp('info migrate_parameters'), 'HMP does not show it')
@@ -61,11 +63,32 @@ def refused(vm, value, *wanted):
 def wrong_values():
     with bare(V4) as vm:
         for value in 0, 2, 5, -1, 260, 1 << 32 | 3:
-            refused(vm, value, PARAMETER, '3 or 4')
-            check('3 or 4' in vm.hmp(
+            refused(vm, value, PARAMETER, TAKEN)
+            check(TAKEN in vm.hmp(
                 f'migrate_set_parameter {PARAMETER} {value}'), 'HMP')
-        refused(vm, '3', PARAMETER)
+        for value in 'x', '3x', 'Auto', 'auto ':
+            check(TAKEN in vm.hmp(
+                f'migrate_set_parameter {PARAMETER} "{value}"'), 'HMP')
+        for value in '3', 'x', '', 4.5, True, {}, []:
+            refused(vm, value, PARAMETER)
         shows(vm, 4)
+
+
+def auto(put):
+    """It is shown as it was set, and nobody is asked about a file."""
+    with tempdir() as directory, bare(V4) as vm:
+        for version in 'auto', 3, 'auto', 4, 'auto':
+            put(vm, version)
+            shows(vm, version)
+        path = directory / 'stream'
+        info = migrate(vm, f'exec:cat > {path}')
+        check('stream' not in info, f'not of version 3: {info}')
+        equal(path.read_bytes()[4:8], bytes([0, 0, 0, 3]), 'version')
+
+
+def auto_by_property():
+    with bare(V4, '-global', f'migration.{PARAMETER}=auto') as vm:
+        shows(vm, 'auto')
 
 
 def not_meanwhile():
@@ -76,7 +99,8 @@ def not_meanwhile():
         start_migration(src, uri)
         wait_migration(src, 'pre-switchover')
         for vm in src, dst:
-            refused(vm, 3, PARAMETER, 'while a migration runs')
+            for version in 3, 'auto':
+                refused(vm, version, PARAMETER, 'while a migration runs')
             by_qmp(vm, 4)
             shows(vm, 4)
         src.qmp('migrate-continue', state='pre-switchover')
@@ -133,6 +157,9 @@ with Tap('the version of the stream, chosen while QEMU runs') as t:
     t.case('HMP sets version 3', chosen, V4, 4, by_hmp)
     t.case('QMP sets version 4', chosen, V3, 3, by_qmp)
     t.case('HMP sets version 4', chosen, V3, 3, by_hmp)
+    t.case('QMP sets auto', auto, by_qmp)
+    t.case('HMP sets auto', auto, by_hmp)
+    t.case('-global sets auto', auto_by_property)
     t.case('other values are refused', wrong_values)
     t.case('not while a migration runs', not_meanwhile)
     t.case('set to 3, the bytes are those of the distribution', same_bytes,

@@ -1,0 +1,267 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a try leaves behind in the parts of an incoming migration: channels of
+multifd, connections that are not the source's, TLS, dirty bitmaps, a postcopy
+that fails before the guest runs, and how QEMU ends where nobody tries again.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+
+from harness.qemu import (BUILT, Qemu, migrate, start_migration, tempdir,
+                          wait_for, wait_migration)
+from harness.qmp import QmpError
+from harness.tap import Tap, check, equal
+from interop import wire
+from interop.link import Link
+from interop.live import TLS, prepare
+from interop.loading import LOAD_TIMEOUT
+from interop.proxy import Proxy, at_content, turned
+from interop.retrying import (again, put, resources, wait_failed,
+                              wait_resources)
+from interop.tls import credentials, make_psk
+
+V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
+MIB = 1 << 20
+SLOW = MIB
+HELLO = 64 << 10       # It is not as long
+# Not in the firmware; one of them will not be split between two packets.
+DEVICES = b'virtio-rng', b'mc146818rtc', b'cpu_common', b'acpi_build'
+MULTIFD_MAGIC, MULTIFD_VERSION = 0x11223344, 1
+
+
+def machine(*args, **options):
+    return Qemu(BUILT, '-S', '-m', '32M', '-device', 'virtio-rng-pci', *args,
+                **{'machine': V4, **options})
+
+
+def waiting(*args, **options):
+    return machine(*args, incoming='defer', name='destination', **options)
+
+
+def connect(uri, data=b''):
+    _, host, port = uri.split(':')
+    sock = socket.create_connection((host, int(port)), timeout=30)
+    sock.sendall(data)
+    return sock
+
+
+def done(src, dst, uri, **params):
+    migrate(src, uri, params={'max-bandwidth': 1 << 40, **params})
+    wait_migration(dst)
+
+
+# -- multifd
+
+def channel(number, *, magic=MULTIFD_MAGIC, more=b''):
+    """The beginning of one of a machine without a UUID."""
+    return struct.pack('>II16sB39x', magic, MULTIFD_VERSION, bytes(16),
+                       number) + more
+
+
+def multifd(word, *channels, main=b''):
+    """Fails because of one of the channels; then it works."""
+    with machine() as src, waiting() as dst:
+        prepare((src, dst), {'multifd': True}, {'multifd-channels': 2})
+        # Nobody here reads what it answers.
+        dst.set_params(peer_timeout=1000)
+        uri = again(dst)
+        before = resources(dst)
+        for _ in range(2):
+            with contextlib.ExitStack() as links:
+                stream = links.enter_context(connect(uri))
+                for data in channels:
+                    link = links.enter_context(connect(uri, data))
+                    link.shutdown(socket.SHUT_WR)
+                stream.sendall(main)
+                why = wait_failed(dst)
+                check(word in why, f'{word!r} is missing in: {why}')
+            uri = again(dst)
+            wait_resources(dst, before)
+        done(src, dst, uri)
+
+
+def without_pages():
+    """The main stream of another migration, whose channels have ended."""
+    main = bytearray()
+    with machine() as src, waiting() as dst:
+        prepare((src, dst), {'multifd': True}, {'multifd-channels': 2})
+        with Link(again(dst), main.extend) as link:
+            done(src, dst, link.uri)
+    multifd('ended before all', channel(0), channel(1), main=main)
+
+
+# -- others that connect
+
+def two_sources():
+    """The one that comes second is refused, and the first is not harmed."""
+    with machine() as first, machine(name='second source') as second, \
+         waiting() as dst:
+        uri = again(dst)
+        start_migration(first, uri, params={'max-bandwidth': SLOW})
+        wait_migration(dst, 'active')
+        start_migration(second, uri)
+        wait_migration(second, 'failed')
+        first.set_params(max_bandwidth=1 << 40)
+        wait_migration(first)
+        wait_migration(dst)
+
+
+@contextlib.contextmanager
+def tls_sides(count, wrong=False):
+    """Sources and a destination that use TLS, the last of the sources with
+    another key if wrong."""
+    with tempdir() as directory, contextlib.ExitStack() as vms:
+        where = make_psk(directory / 'tls')
+        other = make_psk(directory / 'other')
+        sources = [vms.enter_context(machine(
+            *credentials('psk', other if wrong and number + 1 == count
+                         else where, 'client'), name=f'source {number}'))
+            for number in range(count)]
+        dst = vms.enter_context(
+            waiting(*credentials('psk', where, 'server')))
+        prepare((*sources, dst), None, TLS)
+        yield (*sources, dst)
+
+
+def wrong_key(anew):
+    """It says so; the same try or another one can still succeed."""
+    with tls_sides(2, wrong=True) as (right, wrong, dst):
+        uri = again(dst)
+        for _ in range(3):
+            start_migration(wrong, uri)
+            wait_migration(wrong, 'failed')
+            wait_failed(dst)
+            if anew:
+                uri = again(dst)
+        done(right, dst, uri)
+
+
+# -- dirty bitmaps, and the state in which the guest was
+
+def bitmaps():
+    """The first try brings them all, and fails at its end."""
+    args = ['-blockdev', 'null-co,node-name=disk,size=1048576,read-zeroes=on',
+            '-device', 'virtio-blk-pci,drive=disk']
+    with tempdir() as directory, machine(*args) as src, \
+         waiting(*args) as dst:
+        for vm in src, dst:
+            vm.set_caps(dirty_bitmaps=True)
+        for name in 'one', 'two':
+            src.qmp('block-dirty-bitmap-add', node='disk', name=name,
+                    disabled=name == 'two')
+        path = directory / 'stream'
+        migrate(src, f'exec:cat > {path}')
+        wait_for(lambda: path.stat().st_size ==
+                 src.qmp('query-migrate')['stream']['bytes'], 10,
+                 lambda: 'not all was written')
+        stream = path.read_bytes()
+        for size in len(stream) - 1, len(stream) - 1, len(stream) * 3 // 4:
+            again(dst, f'unix:{directory}/socket')
+            put(directory / 'socket', stream[:size])
+            wait_failed(dst)
+            equal(names(dst), [], 'bitmaps after a failure')
+        again(dst, f'unix:{directory}/socket')
+        put(directory / 'socket', stream)
+        wait_migration(dst)
+        equal(names(dst), ['one', 'two'], 'bitmaps')
+
+
+def names(vm):
+    return sorted(bitmap['name'] for disk in vm.qmp('query-block')
+                  for bitmap in disk.get('inserted', {})
+                  .get('dirty-bitmaps', []))
+
+
+# -- a postcopy that fails before its guest runs
+
+def port(vectors):
+    """A device that takes no state from one with other vectors."""
+    return '-device', f'virtio-serial-pci,vectors={vectors}'
+
+
+def before_it_runs(preempt, change=None):
+    """The package of device state is damaged, or the link is cut as it comes;
+    or, without a change, a device refuses what is in it, while other threads
+    already wait for pages: the destination is there for the next source."""
+    caps = {'postcopy-ram': True, 'postcopy-preempt': preempt}
+    find = at_content(DEVICES, change)
+
+    def damage(data, offset):
+        # The same names are in the hello.
+        return data if not change or offset < HELLO else find(data, offset)
+
+    with machine(*port(2 if change else 3)) as other, \
+         machine(*port(2)) as src, waiting(*port(2)) as dst:
+        prepare((other, src, dst), caps)
+        uri = again(dst)
+        before = resources(dst)
+        with Several(uri, damage) as proxy:
+            start_migration(other, proxy.uri, params={'max-bandwidth': SLOW})
+            wait_migration(dst, 'active')
+            other.qmp('migrate-start-postcopy')
+            why = wait_failed(dst)
+            equal(proxy.done.is_set(), bool(change), 'damaged')
+            check(change or 'virtio-console' in why, f'because of: {why}')
+        uri = again(dst)
+        wait_resources(dst, before)
+        done(src, dst, uri)
+
+
+class Several(Proxy):
+    """A proxy for a source that makes more than one connection."""
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                source, _ = self.listener.accept()
+                destination = socket.create_connection(self.target)
+                self.links += source, destination
+                for ends in (source, destination, True), \
+                            (destination, source, False):
+                    threading.Thread(target=self._forward, daemon=True,
+                                     args=ends).start()
+
+
+# -- where nobody tries again
+
+def ends(version, incoming):
+    """Exit status 1."""
+    with Qemu(BUILT, '-S', '-m', '16M', machine=version,
+              incoming=incoming) as dst:
+        if incoming == 'defer':
+            dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+        connect(dst.listens_at(), b'no such thing').close()
+        equal(dst.wait_exit(), 1, 'exit status')
+
+
+with Tap('what a failed try leaves behind') as t:
+    t.case('multifd: a channel that is none', multifd, 'magic',
+           channel(0, magic=1))
+    t.case('multifd: a channel that is not one of them', multifd,
+           'channel id 7', channel(7))
+    t.case('multifd: a channel twice', multifd, 'already',
+           channel(1), channel(1))
+    t.case('multifd: a channel that breaks before the others come', multifd,
+           'magic', channel(0, more=bytes(1 << 16)))
+    t.case('multifd: channels that end before the pages', without_pages)
+    t.case('two sources at one destination', two_sources)
+    t.case('a wrong key, then the right one', wrong_key, False)
+    t.case('a wrong key, then another try', wrong_key, True)
+    t.case('dirty bitmaps', bitmaps)
+    for with_preempt in False, True:
+        of = 'with' if with_preempt else 'without'
+        t.case(f'a damaged package of a postcopy, {of} preempt',
+               before_it_runs, with_preempt, turned)
+        t.case(f'a cut package of a postcopy, {of} preempt', before_it_runs,
+               with_preempt, lambda _data, _at: None)
+        t.case(f'a package that a device refuses, {of} preempt',
+               before_it_runs, with_preempt)
+    t.case('version 4 with a URI ends with status 1', ends, V4,
+           'tcp:127.0.0.1:0')
+    t.case('version 3 with a URI ends with status 1', ends, V3,
+           'tcp:127.0.0.1:0')
+    t.case('version 3, deferred, ends with status 1', ends, V3, 'defer')
