@@ -122,6 +122,23 @@ def devices(runs, base):
                   'ratio to save', 'to load', 'bytes'], rows)
 
 
+def distance(runs, base):
+    """The table of migrations over a link that takes its time."""
+    def ratio(name, key):
+        return spread([one[key] / other[key] for one, other
+                       in zip(runs[name], runs[base])])
+
+    rows = []
+    for name, rounds in runs.items():
+        rows.append([name, spread([one['seconds'] for one in rounds]),
+                     *(spread([one[key] * 1000 for one in rounds], 0)
+                       for key in ('still', 'reported')),
+                     *('-' if name == base else ratio(name, key)
+                       for key in ('seconds', 'still'))])
+    return table(['', 'seconds', 'ms nobody ran it', 'downtime ms reported',
+                  'ratio of seconds', 'of ms nobody ran it'], rows)
+
+
 def verify(runs):
     """The table of reading a stream from the page cache."""
     return table(['', 'GiB/s', 'CPU s/GiB'], [[

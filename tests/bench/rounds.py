@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One measured migration of a stopped guest over a loopback connection.
+"""One measured migration over a loopback connection.
 
 The source's memory is a file in /dev/shm that was filled beforehand, and both
 sides have touched theirs before the clock runs. It runs until both have
@@ -7,12 +7,14 @@ completed.
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import subprocess
 import time
 
 from harness.qemu import Qemu
+from interop.delay import Delay
 
 TICK = os.sysconf('SC_CLK_TCK')
 GIB = 1 << 30
@@ -58,11 +60,11 @@ def _check_version(info, subject):
                            f'not {subject.version}')
 
 
-def migration(subject, image, channels):
-    """Migrates once: seconds, CPU seconds per GiB, bytes.
-    channels: of multifd, or 0 for none."""
+@contextlib.contextmanager
+def _pair(subject, image, *args):
+    """A source with that memory, and a destination for it."""
     size = image.stat().st_size
-    common = ['-S', '-m', f'{size >> 20}M']
+    common = ['-m', f'{size >> 20}M', *args]
     machine = f'{subject.machine},memory-backend=ram'
     with Qemu(subject.binary, *common, '-object',
               f'memory-backend-file,id=ram,size={size},mem-path={image},'
@@ -72,10 +74,20 @@ def migration(subject, image, channels):
               f'prealloc-threads={os.cpu_count()}',
               machine=machine, incoming='defer') as destination:
         for vm in source, destination:
-            vm.set_caps(events=True, multifd=channels > 0)
+            vm.set_caps(events=True)
+            vm.set_params(max_bandwidth=NO_LIMIT)
+        yield source, destination
+
+
+def migration(subject, image, channels):
+    """Migrates a stopped guest once: seconds, CPU seconds per GiB, bytes.
+    channels: of multifd, or 0 for none."""
+    size = image.stat().st_size
+    with _pair(subject, image, '-S') as (source, destination):
+        for vm in source, destination:
+            vm.set_caps(multifd=channels > 0)
             if channels:
                 vm.set_params(multifd_channels=channels)
-            vm.set_params(max_bandwidth=NO_LIMIT)
         destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
         before = [cpu_seconds(vm.pid) for vm in (source, destination)]
         began = time.monotonic()
@@ -96,6 +108,35 @@ def migration(subject, image, channels):
             'source_cpu': (after[0] - before[0]) / size * GIB,
             'destination_cpu': (after[1] - before[1]) / size * GIB,
         }
+
+
+def _when(vm, event):
+    """The time at which an event happened, in seconds."""
+    stamp = vm.wait_event(event, TIMEOUT)['timestamp']
+    return stamp['seconds'] + stamp['microseconds'] / 1e6
+
+
+def journey(subject, image, delay):
+    """Migrates a guest that runs, but has nothing to do, to a destination that
+    everything takes so many seconds to, and back: seconds, and those in which
+    nobody ran it."""
+    with _pair(subject, image) as (source, destination):
+        # What is left when it stops is the same with all.
+        source.set_params(downtime_limit=10)
+        destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+        with Delay(destination.listens_at(), delay) as link:
+            began = time.monotonic()
+            source.qmp('migrate', uri=link.uri)
+            _completed(source)
+            _completed(destination)
+            took = time.monotonic() - began
+            info = source.qmp('query-migrate')
+            _check_version(info, subject)
+            return {
+                'seconds': took,
+                'still': _when(destination, 'RESUME') - _when(source, 'STOP'),
+                'reported': info['downtime'] / 1000,
+            }
 
 
 def limit(program, image):

@@ -28,6 +28,7 @@ SUBJECTS = [
     rounds.Subject('ours, version 4', BUILT, 'pc-q35-7.2-v4', 4),
 ]
 LIMIT = 'bare sockets'
+NEAR = 256 << 20    # for what is about time and not about memory
 
 
 def size(text):
@@ -48,8 +49,11 @@ def arguments():
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
                         choices=['random', 'zero', 'devices', 'verify',
-                                 'crc32c'],
+                                 'crc32c', 'distance'],
                         help='what to measure (all)')
+    parser.add_argument('--delay', type=int, action='append',
+                        help='milliseconds that the link takes each way '
+                             '(0, 10 and 100)')
     parser.add_argument('--channels', type=int, action='append',
                         help='of multifd, 0 without (0 and 2)')
     parser.add_argument('--output', type=pathlib.Path,
@@ -64,7 +68,8 @@ def arguments():
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
     found.workload = found.workload or ['crc32c', 'devices', 'verify',
-                                        'random', 'zero']
+                                        'distance', 'random', 'zero']
+    found.delay = [0, 10, 100] if found.delay is None else found.delay
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
 
@@ -138,6 +143,21 @@ def migrations(options, workload, work):
     return result
 
 
+def distance(options, work):
+    image = work / 'memory'
+    rounds.fill(image, min(options.size, NEAR), random=True)
+    result = {}
+    for delay in options.delay:
+        runs = in_turn(options.pairs, lambda subject, delay=delay:
+                       rounds.journey(subject, image, delay / 1000))
+        result[delay] = runs
+        say('', f'a running guest, {image.stat().st_size >> 20} MiB, {delay} '
+            f'ms each way, {options.pairs} rounds: median [lowest..highest]',
+            *report.distance(runs, BASE))
+    image.unlink()
+    return result
+
+
 def crc32c(program):
     out = subprocess.run([program], check=True, timeout=300, text=True,
                          stdin=subprocess.DEVNULL,
@@ -168,6 +188,8 @@ def main():
                 result[workload] = state(options, work)
             elif workload == 'verify':
                 result[workload] = verifying(options, work)
+            elif workload == 'distance':
+                result[workload] = distance(options, work)
             else:
                 result[workload] = migrations(options, workload, work)
     result['seconds'] = time.time() - result['began']
