@@ -15,7 +15,8 @@ DOCS = ROOT / 'docs/devel/migration-v4'
 TABLES = [DOCS / 'errors.rst', DOCS / 'qemu-vmstate.rst']
 SOURCES = ['migration/stream/*.c', 'migration/compat/*.c',
            'tools/qemu-vmstate/*.c']
-CALLS = r'\b(?:error_setg|migration_stream_failed(?:_hint)?)\('
+CALLS = (r'\b(?:error_setg(?:_errno)?|migration_stream_failed(?:_hint)?|'
+         r'remark|fail)\(')
 STRING = r'"(?:[^"\\]|\\.)*"'
 # Too short to be a message of their own: parts that are filled in
 SHORTEST = 8
