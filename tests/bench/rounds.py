@@ -15,6 +15,7 @@ import time
 
 from harness.qemu import Qemu
 from interop.delay import Delay
+from interop.tls import credentials, make_psk
 
 TICK = os.sysconf('SC_CLK_TCK')
 GIB = 1 << 30
@@ -61,15 +62,16 @@ def _check_version(info, subject):
 
 
 @contextlib.contextmanager
-def _pair(subject, image, *args):
-    """A source with that memory, and a destination for it."""
+def _pair(subject, image, *args, creds=((), ())):
+    """A source with that memory, and a destination for it.  creds: arguments
+    of each."""
     size = image.stat().st_size
     common = ['-m', f'{size >> 20}M', *args]
     machine = f'{subject.machine},memory-backend=ram'
-    with Qemu(subject.binary, *common, '-object',
+    with Qemu(subject.binary, *common, *creds[0], '-object',
               f'memory-backend-file,id=ram,size={size},mem-path={image},'
               'share=on,prealloc=on', machine=machine) as source, \
-         Qemu(subject.binary, *common, '-object',
+         Qemu(subject.binary, *common, *creds[1], '-object',
               f'memory-backend-ram,id=ram,size={size},prealloc=on,'
               f'prealloc-threads={os.cpu_count()}',
               machine=machine, incoming='defer') as destination:
@@ -79,15 +81,29 @@ def _pair(subject, image, *args):
         yield source, destination
 
 
-def migration(subject, image, channels):
+def psk_credentials(directory, priority):
+    """Arguments of both sides for TLS with a key that they share.  priority:
+    GnuTLS's, None for QEMU's own."""
+    if not directory.exists():
+        make_psk(directory)
+    found = [credentials('psk', directory, side)
+             for side in ('client', 'server')]
+    for option, text in found:
+        yield option, f'{text},priority={priority}' if priority else text
+
+
+def migration(subject, image, channels, creds=None):
     """Migrates a stopped guest once: seconds, CPU seconds per GiB, bytes.
-    channels: of multifd, or 0 for none."""
+    channels: of multifd, or 0 for none; creds: of both sides, for TLS."""
     size = image.stat().st_size
-    with _pair(subject, image, '-S') as (source, destination):
+    with _pair(subject, image, '-S',
+               creds=creds or ((), ())) as (source, destination):
         for vm in source, destination:
             vm.set_caps(multifd=channels > 0)
             if channels:
                 vm.set_params(multifd_channels=channels)
+            if creds:
+                vm.set_params(tls_creds='tls')
         destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
         before = [cpu_seconds(vm.pid) for vm in (source, destination)]
         began = time.monotonic()

@@ -28,6 +28,8 @@ SUBJECTS = [
     rounds.Subject('ours, version 4', BUILT, 'pc-q35-7.2-v4', 4),
 ]
 LIMIT = 'bare sockets'
+# Workloads over TLS with a shared key, and the priority that GnuTLS is given
+TLS = {'tls': None, 'tls-aes': 'NORMAL:-CIPHER-ALL:+AES-128-GCM'}
 NEAR = 256 << 20    # for what is about time and not about memory
 
 
@@ -49,7 +51,7 @@ def arguments():
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
                         choices=['random', 'zero', 'devices', 'verify',
-                                 'crc32c', 'distance'],
+                                 'crc32c', 'distance', *TLS],
                         help='what to measure (all)')
     parser.add_argument('--delay', type=int, action='append',
                         help='milliseconds that the link takes each way '
@@ -68,7 +70,7 @@ def arguments():
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
     found.workload = found.workload or ['crc32c', 'devices', 'verify',
-                                        'distance', 'random', 'zero']
+                                        'distance', 'random', 'zero', *TLS]
     found.delay = [0, 10, 100] if found.delay is None else found.delay
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
@@ -123,18 +125,22 @@ def verifying(options, work):
 
 def migrations(options, workload, work):
     image = work / 'memory'
-    rounds.fill(image, options.size, workload == 'random')
+    rounds.fill(image, options.size, workload != 'zero')
+    creds = workload in TLS and list(
+        rounds.psk_credentials(work / 'tls', TLS[workload]))
     result = {}
     for channels in options.channels:
         runs = in_turn(
             options.pairs,
             lambda subject, channels=channels:
-                rounds.migration(subject, image, channels),
-            None if channels else
+                rounds.migration(subject, image, channels, creds),
+            None if channels or creds else
             lambda: rounds.limit(options.limit, image))
         result[channels] = runs
         how = f'multifd, {channels} channels' if channels else 'no multifd'
-        say('', f'{options.size >> 20} MiB of {workload} memory, stopped, tcp '
+        what = f'random memory over {workload}' if creds \
+            else f'{workload} memory'
+        say('', f'{options.size >> 20} MiB of {what}, stopped, tcp '
             f'loopback, {how}, {options.pairs} rounds: median '
             '[lowest..highest]',
             *report.figures(runs, options.size),
