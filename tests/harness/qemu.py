@@ -58,8 +58,11 @@ def spawn(command, **kwargs):
 
 
 def environment():
-    """The environment of a QEMU: a sanitizer reports faults, not leaks."""
+    """The environment of a QEMU: a sanitizer reports faults, not leaks; and
+    threads share an arena, or what is reserved of memory depends on how many
+    of them happened to allocate at once."""
     env = dict(os.environ)
+    env.setdefault('MALLOC_ARENA_MAX', '1')
     env.setdefault('ASAN_OPTIONS', 'detect_leaks=0')
     env.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1')
     return env
