@@ -33,7 +33,7 @@ static const Known known_qemu[] = {
 };
 
 static const Known known_option[] = {
-    { "option" }, { "value" }, { }
+    { "option" }, { "value" }, { "guest" }, { "size" }, { "checksum" }, { }
 };
 
 static const Known known_global[] = {

@@ -1,0 +1,221 @@
+/*
+ * The block nodes and drives of the machine as it stands
+ *
+ * Implements "Block" of docs/devel/migration-v4/machine.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "block/block_int.h"
+#include "block/qdict.h"
+#include "qapi/qapi-visit-block-core.h"
+#include "qapi/qmp/qbool.h"
+#include "qapi/qmp/qstring.h"
+#include "qapi/qobject-input-visitor.h"
+#include "qapi/qobject-output-visitor.h"
+#include "sysemu/block-backend.h"
+#include "sysemu/blockdev.h"
+#include "collect-parts.h"
+
+#define NODES_DEPTH_MAX 64
+
+typedef MachineConfigBackendList **Tail;
+
+/* Names that QEMU gives have this in front; they can't be asked for */
+static bool has_name(const BlockDriverState *bs)
+{
+    return *bs->node_name && *bs->node_name != '#';
+}
+
+/*
+ * What was asked for, with what QEMU found out (the driver).  A child that has
+ * a name is named; one that has none is put inside, but not what the image
+ * itself says it is on.
+ */
+static QDict *node_options(BlockDriverState *bs, unsigned depth)
+{
+    QDict *options = qdict_clone_shallow(bs->explicit_options);
+    BdrvChild *child;
+
+    qdict_put_str(options, "driver", bs->drv->format_name);
+    if (has_name(bs)) {
+        qdict_put_str(options, "node-name", bs->node_name);
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        BlockDriverState *below = child->bs;
+
+        if (has_name(below)) {
+            qdict_put_str(options, child->name, below->node_name);
+        } else if ((child->role & BDRV_CHILD_COW) &&
+                   !qdict_size(below->explicit_options)) {
+            continue;
+        } else if (depth) {
+            qdict_put(options, child->name, node_options(below, depth - 1));
+        }
+    }
+    return options;
+}
+
+/* Values out of '-drive' are text; QAPI knows what they should be */
+static QDict *with_types(QDict *options)
+{
+    BlockdevOptions *typed = NULL;
+    QObject *object = NULL;
+    Visitor *v;
+
+    qdict_flatten(options);
+    v = qobject_input_visitor_new_flat_confused(options, NULL);
+    if (v) {
+        visit_type_BlockdevOptions(v, NULL, &typed, NULL);
+        visit_free(v);
+    }
+    if (!typed) {
+        return options;         /* more than '-blockdev' could say */
+    }
+    v = qobject_output_visitor_new(&object);
+    visit_type_BlockdevOptions(v, NULL, &typed, NULL);
+    visit_complete(v, &object);
+    visit_free(v);
+    qapi_free_BlockdevOptions(typed);
+    qobject_unref(options);
+    return qobject_to(QDict, object);
+}
+
+static void add_node_facts(QDict *guest, BlockDriverState *bs)
+{
+    AioContext *context = bdrv_get_aio_context(bs);
+    int64_t size;
+
+    aio_context_acquire(context);
+    size = bdrv_getlength(bs);
+    aio_context_release(context);
+    if (size >= 0) {
+        qdict_put_int(guest, "size", size);
+    }
+    qdict_put_bool(guest, "read-only", bdrv_is_read_only(bs));
+}
+
+static void add_node(Tail *tail, const MachineTypes *types,
+                     BlockDriverState *bs)
+{
+    QDict *guest = qdict_new();
+
+    add_node_facts(guest, bs);
+    machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_BLOCK,
+                        machine_types_name(types, bs->node_name),
+                        bs->drv->format_name, guest,
+                        with_types(node_options(bs, NODES_DEPTH_MAX)));
+}
+
+/* A drive may be empty */
+static void add_drive(Tail *tail, BlockBackend *blk)
+{
+    BlockDriverState *bs = blk_bs(blk);
+    QDict *guest = qdict_new();
+    bool removable = blk_get_attached_dev(blk) &&
+                     blk_dev_has_removable_media(blk);
+
+    qdict_put_bool(guest, "removable", removable);
+    if (removable) {
+        qdict_put_bool(guest, "inserted", bs);
+        qdict_put_bool(guest, "tray-open",
+                       blk_dev_has_tray(blk) && blk_dev_is_tray_open(blk));
+    }
+    if (bs) {
+        add_node_facts(guest, bs);
+    }
+    machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_BLOCK,
+                        blk_name(blk), bs ? bs->drv->format_name : "none",
+                        guest, bs ? with_types(node_options(bs,
+                                                            NODES_DEPTH_MAX))
+                                  : NULL);
+}
+
+/* What a node is on comes before it */
+static void add_tree(Tail *tail, const MachineTypes *types, GHashTable *done,
+                     BlockDriverState *bs, bool used)
+{
+    BdrvChild *child;
+
+    if (!g_hash_table_add(done, bs)) {
+        return;
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        add_tree(tail, types, done, child->bs, false);
+    }
+    if (bs->drv && (used || has_name(bs))) {
+        add_node(tail, types, bs);
+    }
+}
+
+/* Nodes that were put in a drive with their options are shown there */
+static void mark_inside(GHashTable *done, BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    g_hash_table_add(done, bs);
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (!has_name(child->bs)) {
+            mark_inside(done, child->bs);
+        }
+    }
+}
+
+/* Is it a drive that a device has under the name of a node? */
+static bool is_nameless(BlockBackend *blk)
+{
+    return blk_bs(blk) && !*blk_name(blk) && blk_get_attached_dev(blk);
+}
+
+void machine_name_nodes(MachineTypes *types)
+{
+    unsigned number = 0;
+    BlockBackend *blk;
+
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        char *called = NULL;
+
+        if (!is_nameless(blk) || has_name(blk_bs(blk))) {
+            continue;
+        }
+        do {
+            g_free(called);
+            called = g_strdup_printf("block%u", number++);
+        } while (bdrv_lookup_bs(called, called, NULL));
+        machine_types_rename(types, blk_bs(blk)->node_name, called);
+    }
+}
+
+void machine_add_block_backends(MachineConfigBackendList ***tail,
+                                const MachineTypes *types)
+{
+    g_autoptr(GHashTable) done = g_hash_table_new(NULL, NULL);
+    BlockBackend *blk;
+
+    for (blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (blk_bs(blk) && !has_name(blk_bs(blk))) {
+            mark_inside(done, blk_bs(blk));
+        }
+    }
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs;
+         bs = bdrv_next_node(bs)) {
+        if (has_name(bs)) {
+            add_tree(tail, types, done, bs, false);
+        }
+    }
+    /* What a device has, though it was given no name */
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        if (is_nameless(blk)) {
+            add_tree(tail, types, done, blk_bs(blk), true);
+        }
+    }
+    for (blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        const DriveInfo *drive = blk_legacy_dinfo(blk);
+
+        /* Some are there for boards that would have a place for them */
+        if (!drive || !drive->is_default || blk_get_attached_dev(blk)) {
+            add_drive(tail, blk);
+        }
+    }
+}
