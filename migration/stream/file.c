@@ -40,6 +40,13 @@ static_assert((int)STREAM_RECORD_CONFIGURATION == QEMU_VM_CONFIGURATION,
 static_assert((int)STREAM_RECORD_COMMAND == QEMU_VM_COMMAND, "command");
 static_assert(STREAM_MAGIC == QEMU_VM_FILE_MAGIC, "magic");
 
+static const StreamMachine *stream_machine;
+
+void migration_stream_set_machine(const StreamMachine *machine)
+{
+    stream_machine = machine;
+}
+
 /* Saving */
 
 static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
@@ -59,6 +66,24 @@ static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
     stream_writer_begin(sc->writer, type, 0, section_id, ident);
 }
 
+bool migration_stream_put_machine(StreamChannel *sc, Error **errp)
+{
+    g_autoptr(GString) json = stream_machine->describe();
+
+    if (json->len > STREAM_MACHINE_MAX) {
+        error_setg(errp, "the description of this machine is too long to be "
+                   "sent: expected at most %d bytes, got %zu",
+                   (int)STREAM_MACHINE_MAX, json->len);
+        return false;
+    }
+    trace_migration_stream_put_machine(json->len);
+    return stream_writer_preamble(sc->writer, errp) &&
+           stream_channel_put_notice(sc, STREAM_RECORD_MACHINE, json->str,
+                                     json->len, errp) &&
+           stream_channel_put_notice(sc, STREAM_RECORD_MACHINE_END, NULL, 0,
+                                     errp);
+}
+
 bool migration_stream_put_header(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
@@ -67,9 +92,9 @@ bool migration_stream_put_header(QEMUFile *f)
     if (!sc) {
         return false;
     }
-    /* A hello goes before the configuration, and behind the preamble */
+    /* A hello goes before the configuration, and behind the machine */
     if (!stream_writer_bytes(sc->writer) &&
-        !stream_writer_preamble(sc->writer, &err)) {
+        !migration_stream_put_machine(sc, &err)) {
         qemu_file_set_error_obj(f, -EIO, err);
     }
     stream_file_begin(f, sc, QEMU_VM_CONFIGURATION, 0, NULL);
@@ -205,21 +230,30 @@ int migration_stream_refuse_version(QEMUFile *f, uint32_t version)
     return -ENOTSUP;
 }
 
-int migration_stream_get_header(QEMUFile *f)
+int migration_stream_get_machine(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
+    g_autoptr(GByteArray) json = g_byte_array_new();
     Error *err = NULL;
     uint32_t version = stream_reader_preamble(sc->reader, &err);
-    int type;
 
-    if (!version) {
+    if (version && version != STREAM_VERSION) {
+        return migration_stream_refuse_version(f, version);
+    }
+    if (!version || !stream_reader_machine(sc->reader, json, &err) ||
+        !stream_machine->arrived(json, &err)) {
         qemu_file_set_error_obj(f, -EINVAL, err);
         return -EINVAL;
     }
-    if (version != STREAM_VERSION) {
-        return migration_stream_refuse_version(f, version);
-    }
-    type = migration_stream_next(f);
+    trace_migration_stream_get_machine(json->len);
+    return 0;
+}
+
+int migration_stream_get_header(QEMUFile *f)
+{
+    int type = migration_stream_next(f);
+    Error *err = NULL;
+
     if (qemu_file_get_error(f)) {
         return qemu_file_get_error(f);
     }

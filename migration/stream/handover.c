@@ -38,6 +38,7 @@ const char *stream_handover_phase_name(uint32_t phase)
         [STREAM_PHASE_STATE] = "state",
         [STREAM_PHASE_COMPLETION] = "completion",
         [STREAM_PHASE_ACTIVATION] = "activation",
+        [STREAM_PHASE_MACHINE] = "machine",
     };
 
     return phase < ARRAY_SIZE(names) ? names[phase] : NULL;

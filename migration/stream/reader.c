@@ -15,6 +15,13 @@
 #include "qapi/error.h"
 #include "migration/stream/reader.h"
 
+/* Where a stream is that has a preamble: the machine comes before all else */
+typedef enum StreamStage {
+    STREAM_STAGE_ANY,           /* it is through, or this is no such stream */
+    STREAM_STAGE_BEGUN,         /* the preamble has come */
+    STREAM_STAGE_MACHINE,       /* the machine has come, and not its end */
+} StreamStage;
+
 struct StreamReader {
     StreamReadFunc *read;
     void *opaque;
@@ -25,6 +32,7 @@ struct StreamReader {
     StreamIndex *index;         /* the sections so far */
     bool checked;               /* these records have been here before */
     bool indexed;               /* the index has come: the end is next */
+    StreamStage stage;
     bool has_section;           /* the present record belongs to @section */
     StreamSection section;
 
@@ -155,6 +163,7 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp)
         return 0;
     }
     r->offset = sizeof(wire);
+    r->stage = STREAM_STAGE_BEGUN;
     return ldl_be_p(wire + 4);
 }
 
@@ -163,6 +172,49 @@ static bool stream_reader_ended(const StreamReader *r)
 {
     return r->record.type == STREAM_RECORD_END ||
            r->record.type == STREAM_RECORD_HANDOVER;
+}
+
+/* Does what is said before the stream itself come where it belongs? */
+static bool stream_reader_check_stage(StreamReader *r,
+                                      const StreamRecord *record, Error **errp)
+{
+    uint16_t type = record->type;
+
+    switch (r->stage) {
+    case STREAM_STAGE_BEGUN:
+        /* Or there is no more to come than a word of the hand-over */
+        if (type == STREAM_RECORD_MACHINE || type == STREAM_RECORD_HANDOVER) {
+            return true;
+        }
+        error_setg(errp, "the machine is missing: expected a %s record first, "
+                   "got a %s record",
+                   stream_record_type_name(STREAM_RECORD_MACHINE),
+                   stream_record_name(type));
+        return false;
+    case STREAM_STAGE_MACHINE:
+        if (type == STREAM_RECORD_MACHINE_END ||
+            !stream_record_type_name(type)) {
+            return true;
+        }
+        error_setg(errp, "the machine's end is missing: expected a %s record "
+                   "before anything else, got a %s record",
+                   stream_record_type_name(STREAM_RECORD_MACHINE_END),
+                   stream_record_name(type));
+        return false;
+    default:
+        break;
+    }
+    if (type == STREAM_RECORD_MACHINE || type == STREAM_RECORD_MACHINE_END) {
+        error_setg(errp, "a %s record comes late: expected it first, and once",
+                   stream_record_name(type));
+        return false;
+    }
+    if (type == STREAM_RECORD_HELLO && r->records &&
+        r->record.type != STREAM_RECORD_MACHINE_END) {
+        error_setg(errp, "a hello comes late: expected it first, and once");
+        return false;
+    }
+    return true;
 }
 
 /* Do @record and the one before it belong together as sections demand? */
@@ -183,8 +235,7 @@ static bool stream_reader_check_order(StreamReader *r,
         }
         return true;
     }
-    if (record->type == STREAM_RECORD_HELLO && r->records) {
-        error_setg(errp, "a hello comes late: expected it first, and once");
+    if (!stream_reader_check_stage(r, record, errp)) {
         return false;
     }
     if (r->indexed && record->type != STREAM_RECORD_END &&
@@ -233,6 +284,11 @@ static bool stream_reader_header(StreamReader *r, Error **errp)
                          !stream_record_identifies(record.type) &&
                          stream_index_get(r->index, record.section_id,
                                           &r->section);
+    }
+    if (record.type == STREAM_RECORD_MACHINE) {
+        r->stage = STREAM_STAGE_MACHINE;
+    } else if (record.type == STREAM_RECORD_MACHINE_END) {
+        r->stage = STREAM_STAGE_ANY;
     }
     r->record = record;
     r->records++;
@@ -296,11 +352,16 @@ static bool stream_reader_record(StreamReader *r, Error **errp)
                    "optional: expected a type that this version knows",
                    r->record.type);
         error_append_hint(errp, "The stream comes from a newer QEMU.\n");
-    } else if (r->record.type == STREAM_RECORD_END &&
+    } else if ((r->record.type == STREAM_RECORD_END ||
+                r->record.type == STREAM_RECORD_MACHINE_END) &&
                stream_reader_in_chain(r)) {
         error_setg(errp, "the end is not the last of its chain: expected "
                    "flags 0x%04x, got 0x%04x", STREAM_FLAG_LAST,
                    r->record.flags);
+    } else if (r->record.type == STREAM_RECORD_MACHINE_END &&
+               r->record.length) {
+        error_setg(errp, "the machine's end has a payload: expected none, got "
+                   "%" PRIu32 " bytes", r->record.length);
     } else if (r->record.type == STREAM_RECORD_END &&
                (r->record.length || !r->indexed)) {
         error_setg(errp, r->indexed ?
@@ -429,6 +490,37 @@ int stream_reader_next(StreamReader *r, size_t unread, Error **errp)
         }
     } while (!given);
     return r->record.type;
+}
+
+bool stream_reader_machine(StreamReader *r, GByteArray *json, Error **errp)
+{
+    int type = stream_reader_next(r, 0, errp);
+
+    while (type == STREAM_RECORD_MACHINE) {
+        uint8_t bytes[4096];
+        ssize_t n;
+
+        while ((n = stream_reader_read(r, bytes, sizeof(bytes), errp)) > 0) {
+            if (json->len + n > STREAM_MACHINE_MAX) {
+                g_autofree char *where = stream_reader_where(r);
+
+                error_setg(errp, "%s: it is too long: expected at most %d "
+                           "bytes, got more", where, (int)STREAM_MACHINE_MAX);
+                return false;
+            }
+            g_byte_array_append(json, bytes, n);
+        }
+        type = n < 0 ? -1 : stream_reader_next(r, 0, errp);
+    }
+    if (type >= 0 && type != STREAM_RECORD_MACHINE_END) {
+        g_autofree char *where = stream_reader_where(r);
+
+        error_setg(errp, "%s: expected a %s record, got a %s record", where,
+                   stream_record_type_name(STREAM_RECORD_MACHINE),
+                   stream_record_type_name(type));
+        return false;
+    }
+    return type >= 0;
 }
 
 void stream_reader_restart(StreamReader *r)

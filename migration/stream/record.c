@@ -42,6 +42,8 @@ const char *stream_record_type_name(uint16_t type)
         [STREAM_RECORD_COLO] = "COLO",
         [STREAM_RECORD_HELLO] = "hello",
         [STREAM_RECORD_HANDOVER] = "hand-over",
+        [STREAM_RECORD_MACHINE] = "machine",
+        [STREAM_RECORD_MACHINE_END] = "machine end",
     };
 
     return type < ARRAY_SIZE(names) ? names[type] : NULL;

@@ -11,6 +11,7 @@
 #define MIGRATION_STREAM_FILE_H
 
 #include "io/channel-buffer.h"
+#include "migration/stream/channel.h"
 #include "migration/stream/index.h"
 #include "migration/stream/vmstate.h"
 #include "qapi/qapi-types-migration-stream.h"
@@ -23,10 +24,44 @@
  */
 void migration_stream_start(StreamIndex *index);
 
+/* The machine that travels first in a stream, which is somebody else's */
+typedef struct StreamMachine {
+    /**
+     * describe: what this machine is, as JSON, which the caller frees
+     *
+     * With or without the BQL.
+     */
+    GString *(*describe)(void);
+    /**
+     * arrived: all of a machine has come
+     *
+     * @json: what another side's describe() has said; the caller's
+     *
+     * Returns: %true, or %false with @errp set.
+     */
+    bool (*arrived)(const GByteArray *json, Error **errp);
+} StreamMachine;
+
+/**
+ * migration_stream_set_machine: who knows the machine
+ *
+ * Before any stream begins.
+ */
+void migration_stream_set_machine(const StreamMachine *machine);
+
 /* Saving */
 
 /**
+ * migration_stream_put_machine: begin the stream: the preamble, the machine
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool migration_stream_put_machine(StreamChannel *sc, Error **errp);
+
+/**
  * migration_stream_put_header: begin the stream, and its configuration
+ *
+ * The machine comes before, if it was not put already.
  *
  * The configuration's fields follow, then migration_stream_end().
  *
@@ -145,9 +180,18 @@ bool migration_stream_at_end(QEMUFile *f);
 int migration_stream_refuse_version(QEMUFile *f, uint32_t version);
 
 /**
- * migration_stream_get_header: check the preamble, go to the configuration
+ * migration_stream_get_machine: check the preamble, read the machine
  *
  * Only for a version 4 file.
+ *
+ * Returns: 0, or a negative errno with the error set on @f.
+ */
+int migration_stream_get_machine(QEMUFile *f);
+
+/**
+ * migration_stream_get_header: go to the configuration
+ *
+ * Behind the machine.  Only for a version 4 file.
  *
  * Returns: 0, or a negative errno with the error set on @f.
  */

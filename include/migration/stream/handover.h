@@ -27,6 +27,7 @@ typedef enum StreamHandoverPhase {
     STREAM_PHASE_STATE = 3,
     STREAM_PHASE_COMPLETION = 4,
     STREAM_PHASE_ACTIVATION = 5,
+    STREAM_PHASE_MACHINE = 6,           /* before the hello is answered */
 } StreamHandoverPhase;
 
 /* The beginning of the payload as it stands on the wire, all big endian */

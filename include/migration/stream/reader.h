@@ -89,6 +89,17 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp);
 int stream_reader_next(StreamReader *r, size_t unread, Error **errp);
 
 /**
+ * stream_reader_machine: read the machine that a stream brings, up to its end
+ *
+ * @json: empty, filled with what came
+ *
+ * Right behind the preamble of version %STREAM_VERSION, and only there.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_reader_machine(StreamReader *r, GByteArray *json, Error **errp);
+
+/**
  * stream_reader_read: bytes of the present section
  *
  * Returns: how many bytes were put into @data, at most @length; 0 at the

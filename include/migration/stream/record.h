@@ -25,6 +25,9 @@
 /* Longest notice, in bytes: a hello or a word of the hand-over */
 #define STREAM_NOTICE_MAX (16 * MiB)
 
+/* Longest description of the machine, in bytes */
+#define STREAM_MACHINE_MAX (16 * MiB)
+
 /* Most sections that one stream may have */
 #define STREAM_SECTIONS_MAX 65536
 
@@ -43,6 +46,8 @@ typedef enum StreamRecordType {
     STREAM_RECORD_COLO = 0x0c,
     STREAM_RECORD_HELLO = 0x0d,
     STREAM_RECORD_HANDOVER = 0x0e,
+    STREAM_RECORD_MACHINE = 0x0f,
+    STREAM_RECORD_MACHINE_END = 0x10,
 } StreamRecordType;
 
 /* The last record of its section */
