@@ -42,6 +42,7 @@ void conversation_reset(MigrationConversation *c)
     c->token = 0;
     c->version = STREAM_VERSION_LEGACY;
     c->asked = false;
+    c->strange = false;
     g_clear_pointer(&c->peer, migration_facts_free);
     g_clear_pointer(&c->agreement, migration_agreement_free);
 }
@@ -104,6 +105,20 @@ bool conversation_agree(MigrationConversation *c, const MigrationFacts *source,
         }
     }
     return migration_agreement_check(agreement, errp);
+}
+
+/* The machine */
+
+static const MigrationPeerMachine *peer_machine;
+
+void migration_peer_set_machine(const MigrationPeerMachine *machine)
+{
+    peer_machine = machine;
+}
+
+const MigrationPeerMachine *conversation_machine(void)
+{
+    return peer_machine;
 }
 
 /* Speaking and listening */

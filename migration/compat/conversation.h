@@ -10,6 +10,7 @@
 #include "qemu/timer.h"
 #include "migration/compat/facts.h"
 #include "migration/compat/negotiate.h"
+#include "migration/compat/peer.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/handover.h"
 #include "qapi/qapi-types-migration-stream.h"
@@ -21,6 +22,7 @@ typedef struct MigrationConversation {
     int64_t version;            /* of the stream; STREAM_VERSION_AUTO for now */
     bool asked;                 /* the source waits for the answer */
     MigrationHandover handover;
+    bool strange;               /* the source's machine is not this one */
     uint64_t token;
     MigrationFacts *peer;       /* NULL until its hello has come */
     MigrationAgreement *agreement;      /* NULL likewise */
@@ -110,6 +112,9 @@ bool source_notice(MigrationConversation *c, StreamChannel *sc, uint16_t type,
 bool destination_notice(MigrationConversation *c, StreamChannel *sc,
                         uint16_t type, const GByteArray *payload,
                         Error **errp);
+
+/* What knows the machines of both sides, see migration_peer_set_machine() */
+const MigrationPeerMachine *conversation_machine(void);
 
 /* The destination waits no more for a stream of its version to begin */
 void destination_begun(void);

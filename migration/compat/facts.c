@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qapi/error.h"
+#include "qapi/qapi-visit-machine-config.h"
 #include "qapi/qmp/json-writer.h"
 #include "qapi/qmp/qbool.h"
 #include "qapi/qmp/qjson.h"
@@ -79,6 +80,7 @@ void migration_facts_free(MigrationFacts *facts)
         g_array_unref(facts->stream_versions);
         g_ptr_array_unref(facts->features);
         g_ptr_array_unref(facts->devices);
+        qapi_free_MachineDifferenceList(facts->differences);
         g_free(facts);
     }
 }
@@ -152,6 +154,9 @@ migration_facts_find_feature(const MigrationFacts *facts, const char *name)
 
 /* How much of the JSON parser's reason is shown, in bytes */
 #define REASON_MAX 256
+
+/* How much of what a machine differs in, for each part of it */
+#define TEXT_MAX 4096
 
 /* Where in the facts reading is, "devices[3].subsections[0]" */
 typedef struct Reading {
@@ -390,6 +395,40 @@ static void read_feature(Reading *r, QObject *object, void *opaque)
     migration_facts_add_feature(opaque, name, read_bool(r, dict, "required"));
 }
 
+/* Something that is shown to people; NULL if it may be missing and is */
+static char *read_text(Reading *r, const QDict *dict, const char *key,
+                       bool *has)
+{
+    const char *text;
+
+    if (has) {
+        *has = qdict_haskey(dict, key);
+    }
+    text = has && !*has ? NULL : read_string(r, dict, key);
+    return text ? stream_text_mend(text, strlen(text), TEXT_MAX) : NULL;
+}
+
+static void read_difference(Reading *r, QObject *object, void *opaque)
+{
+    MachineDifferenceList ***tail = opaque;
+    const QDict *dict = object_of(r, object);
+    MachineDifference *d;
+
+    if (!dict) {
+        return;
+    }
+    d = g_new0(MachineDifference, 1);
+    QAPI_LIST_APPEND(*tail, d);
+    d->path = read_text(r, dict, "path", &d->has_path);
+    d->id = read_text(r, dict, "id", &d->has_id);
+    d->property = read_text(r, dict, "property", NULL);
+    d->source = read_text(r, dict, "source", &d->has_source);
+    d->destination = read_text(r, dict, "destination", &d->has_destination);
+    d->guest_visible = read_bool(r, dict, "guest-visible");
+    d->fatal = read_bool(r, dict, "fatal");
+    d->advice = read_text(r, dict, "advice", &d->has_advice);
+}
+
 static void read_stream_version(Reading *r, QObject *object, void *opaque)
 {
     migration_facts_add_stream_version(opaque, number_of(r, NULL, object));
@@ -427,6 +466,7 @@ static void read_token(Reading *r, const QDict *dict, MigrationFacts *facts)
 MigrationFacts *migration_facts_from_qdict(const QDict *dict, Error **errp)
 {
     g_autoptr(MigrationFacts) facts = migration_facts_new();
+    MachineDifferenceList **differences = &facts->differences;
     Reading r = { .where = g_string_new(NULL) };
 
     read_qemu(&r, qdict_get(dict, "qemu"), facts);
@@ -445,6 +485,10 @@ MigrationFacts *migration_facts_from_qdict(const QDict *dict, Error **errp)
               facts);
     read_list(&r, dict, "devices", MIGRATION_FACTS_DEVICES_MAX, read_device,
               facts);
+    if (qdict_haskey(dict, "machine-differences")) {
+        read_list(&r, dict, "machine-differences", MIGRATION_FACTS_LIST_MAX,
+                  read_difference, &differences);
+    }
     g_string_free(r.where, true);
     if (r.err) {
         error_propagate(errp, r.err);
@@ -554,6 +598,37 @@ static void write_device(JSONWriter *json, const MigrationDeviceFacts *device)
     json_writer_end_object(json);
 }
 
+static void write_difference(JSONWriter *json, const MachineDifference *d)
+{
+    json_writer_start_object(json, NULL);
+    write_string(json, "path", d->path);
+    write_string(json, "id", d->id);
+    json_writer_str(json, "property", d->property);
+    write_string(json, "source", d->source);
+    write_string(json, "destination", d->destination);
+    write_true(json, "guest-visible", d->guest_visible);
+    write_true(json, "fatal", d->fatal);
+    write_string(json, "advice", d->advice);
+    json_writer_end_object(json);
+}
+
+static void write_differences(JSONWriter *json,
+                              const MachineDifferenceList *differences)
+{
+    unsigned n = 0;
+
+    if (!differences) {
+        return;
+    }
+    json_writer_start_array(json, "machine-differences");
+    /* The first ones are those that matter most */
+    for (; differences && n < MIGRATION_FACTS_LIST_MAX; n++) {
+        write_difference(json, differences->value);
+        differences = differences->next;
+    }
+    json_writer_end_array(json);
+}
+
 GString *migration_facts_to_json(const MigrationFacts *facts)
 {
     JSONWriter *json = json_writer_new(false);
@@ -593,6 +668,7 @@ GString *migration_facts_to_json(const MigrationFacts *facts)
         write_device(json, facts->devices->pdata[i]);
     }
     json_writer_end_array(json);
+    write_differences(json, facts->differences);
     json_writer_end_object(json);
     return json_writer_get_and_free(json);
 }

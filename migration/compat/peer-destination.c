@@ -9,7 +9,9 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "qapi/clone-visitor.h"
 #include "qapi/error.h"
+#include "qapi/qapi-visit-machine-config.h"
 #include "block/block.h"
 #include "sysemu/runstate.h"
 #include "conversation.h"
@@ -39,6 +41,13 @@ void migration_peer_expect(void)
 
 /* Listening */
 
+/* Is the machine that has arrived this one? */
+static bool destination_knows(MigrationConversation *c, Error **errp)
+{
+    c->strange = !conversation_machine()->check(errp);
+    return !c->strange;
+}
+
 static bool destination_hears_hello(MigrationConversation *c,
                                     StreamChannel *sc,
                                     const GByteArray *payload, Error **errp)
@@ -56,7 +65,6 @@ static bool destination_hears_hello(MigrationConversation *c,
     if (!peer) {
         return false;
     }
-    facts = migration_facts_collect();
     WITH_QEMU_LOCK_GUARD(&c->lock) {
         c->token = peer->token;
         c->peer = peer;
@@ -64,6 +72,13 @@ static bool destination_hears_hello(MigrationConversation *c,
     if (!mis->to_src_file) {
         mis->to_src_file = qemu_file_get_return_path(mis->from_src_file);
     }
+    if (!destination_knows(c, errp)) {
+        return false;
+    }
+    facts = migration_facts_collect();
+    facts->differences = QAPI_CLONE(MachineDifferenceList,
+                                    (MachineDifferenceList *)
+                                    conversation_machine()->differences());
     WITH_QEMU_LOCK_GUARD(&mis->rp_mutex) {
         if (!conversation_put_hello(sc, facts, errp)) {
             return false;
@@ -109,21 +124,41 @@ bool destination_notice(MigrationConversation *c, StreamChannel *sc,
     return true;
 }
 
-int migration_peer_get_header(QEMUFile *f)
+/* Reads a part of the beginning; if the source can answer it has to hurry */
+static int destination_gets(QEMUFile *f, StreamChannel *sc,
+                            int (*get)(QEMUFile *f), const char *what)
 {
-    MigrationIncomingState *mis = migration_incoming_get_current();
-    StreamChannel *sc = stream_channel_of(f);
     MigrationPatience patience;
     Error *err = NULL;
     int ret;
 
     if (!qio_channel_has_feature(sc->base, QIO_CHANNEL_FEATURE_SHUTDOWN)) {
-        return migration_stream_get_header(f);
+        return get(f);
     }
-    migration_patience_begin(&patience, sc->base, f, "the source's hello and "
-                             "configuration");
-    ret = migration_stream_get_header(f);
+    migration_patience_begin(&patience, sc->base, f, what);
+    ret = get(f);
     migration_patience_end(&patience, &err);
+    return ret;
+}
+
+int migration_peer_get_header(QEMUFile *f)
+{
+    MigrationIncomingState *mis = migration_incoming_get_current();
+    StreamChannel *sc = stream_channel_of(f);
+    Error *err = NULL;
+    int ret;
+
+    ret = destination_gets(f, sc, migration_stream_get_machine,
+                           "the source's machine");
+    if (ret) {
+        return ret;
+    }
+    ret = destination_gets(f, sc, migration_stream_get_header,
+                           "the source's hello and configuration");
+    if (!ret && !destination_knows(conversation_get(), &err)) {
+        qemu_file_set_error_obj(f, -EINVAL, err);
+        return -EINVAL;
+    }
     if (!ret && mis->to_src_file && !conversation_get()->peer) {
         error_setg(&err, "the source asked which version this side speaks, and "
                    "says no hello: expected one right behind the preamble");
@@ -146,12 +181,19 @@ static bool destination_says(MigrationIncomingState *mis,
 }
 
 /* How far loading has come, by what was read last */
-static StreamHandoverPhase destination_phase(StreamChannel *sc)
+static StreamHandoverPhase destination_phase(const MigrationConversation *c,
+                                             StreamChannel *sc)
 {
+    if (c->strange) {
+        return STREAM_PHASE_MACHINE;
+    }
     if (!stream_reader_records(sc->reader)) {
         return STREAM_PHASE_HELLO;
     }
     switch (stream_reader_type(sc->reader)) {
+    case STREAM_RECORD_MACHINE:
+    case STREAM_RECORD_MACHINE_END:
+        return STREAM_PHASE_MACHINE;
     case STREAM_RECORD_HELLO:
         return STREAM_PHASE_HELLO;
     case STREAM_RECORD_CONFIGURATION:
@@ -183,6 +225,19 @@ static void destination_drain(StreamChannel *sc)
     error_free(err);
 }
 
+/* Does the source wait for an answer, of which the token has not come yet? */
+static bool destination_is_spoken_to(StreamChannel *sc)
+{
+    switch (stream_reader_type(sc->reader)) {
+    case STREAM_RECORD_MACHINE:
+    case STREAM_RECORD_MACHINE_END:
+    case STREAM_RECORD_HELLO:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void migration_peer_refuse(QEMUFile *f, const Error *err)
 {
     MigrationIncomingState *mis = migration_incoming_get_current();
@@ -193,10 +248,10 @@ void migration_peer_refuse(QEMUFile *f, const Error *err)
     if (!sc || destination_has_guest ||
         postcopy_state_get() >= POSTCOPY_INCOMING_RUNNING ||
         !qio_channel_has_feature(sc->base, QIO_CHANNEL_FEATURE_SHUTDOWN) ||
-        !(c->peer || stream_reader_type(sc->reader) == STREAM_RECORD_HELLO)) {
+        !(c->peer || destination_is_spoken_to(sc))) {
         return;
     }
-    if (destination_says(mis, STREAM_HANDOVER_REFUSED, destination_phase(sc),
+    if (destination_says(mis, STREAM_HANDOVER_REFUSED, destination_phase(c, sc),
                          error_get_pretty(err), NULL) && qemu_in_coroutine()) {
         destination_drain(sc);
     }

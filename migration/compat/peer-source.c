@@ -106,6 +106,7 @@ static bool source_hears_hello(MigrationConversation *c, StreamChannel *sc,
         return false;
     }
     c->peer = facts;
+    conversation_machine()->told(facts->differences);
     return true;
 }
 
@@ -312,7 +313,7 @@ static bool source_greet(MigrationState *s, MigrationConversation *c,
     facts->has_token = true;
     facts->token = c->token;
 
-    if (!stream_writer_preamble(sc->writer, errp) ||
+    if (!migration_stream_put_machine(sc, errp) ||
         !conversation_put_hello(sc, facts, errp)) {
         error_prepend(errp, "the hello could not be sent: ");
         return false;

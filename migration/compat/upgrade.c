@@ -111,8 +111,8 @@ static MigrationPatience patience;
 static void destination_expects(StreamChannel *sc, QEMUFile *f)
 {
     if (destination_insists() && destination_can_answer(sc)) {
-        migration_patience_begin(&patience, sc->base, f, "the source's hello "
-                                 "and configuration");
+        migration_patience_begin(&patience, sc->base, f,
+                                 "the source's machine");
     }
 }
 

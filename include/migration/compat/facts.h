@@ -13,13 +13,14 @@
 #define MIGRATION_COMPAT_FACTS_H
 
 #include "qemu/units.h"
+#include "qapi/qapi-types-machine-config.h"
 #include "qapi/qmp/qdict.h"
 
 /* Limits on what is read; more is refused */
 #define MIGRATION_FACTS_SIZE_MAX (16 * MiB)
 #define MIGRATION_FACTS_DEPTH_MAX 32
 #define MIGRATION_FACTS_DEVICES_MAX 65536
-/* Of subsections of one state, features, versions of the stream */
+/* Of subsections of one state, features, versions of the stream, differences */
 #define MIGRATION_FACTS_LIST_MAX 1024
 
 /* What is saved and loaded as one: a device, or a subsection */
@@ -59,6 +60,8 @@ typedef struct MigrationFacts {
     GArray *stream_versions;    /* of uint32_t */
     GPtrArray *features;        /* of MigrationFeatureFacts */
     GPtrArray *devices;         /* of MigrationDeviceFacts, as they are saved */
+    /* In which the machine of the hello that is answered is another one */
+    MachineDifferenceList *differences;
 } MigrationFacts;
 
 /**

@@ -14,6 +14,7 @@
 
 #include "io/channel.h"
 #include "migration/qemu-file-types.h"
+#include "qapi/qapi-types-machine-config.h"
 #include "qapi/qapi-types-migration-stream.h"
 
 struct MigrationIncomingState;
@@ -40,6 +41,35 @@ MigrationPeerInfo *migration_peer_info(void);
 
 /* Prints that for HMP "info migrate" */
 void hmp_info_migrate_peer(Monitor *mon, const MigrationPeerInfo *info);
+
+/* What knows whether the machine that arrives is this one */
+typedef struct MigrationPeerMachine {
+    /**
+     * check: may the machine that has arrived be loaded into this one?
+     *
+     * Asked before anything of it is; also more than once.
+     *
+     * Returns: %true, or %false with all that stands against it in @errp.
+     */
+    bool (*check)(Error **errp);
+    /**
+     * differences: in what the two differ, as check() found
+     *
+     * Returns: a list that stays the callee's.
+     */
+    const MachineDifferenceList *(*differences)(void);
+    /**
+     * told: what the other side has found; the list is the caller's
+     */
+    void (*told)(const MachineDifferenceList *differences);
+} MigrationPeerMachine;
+
+/**
+ * migration_peer_set_machine: who knows that
+ *
+ * Before any migration begins.
+ */
+void migration_peer_set_machine(const MigrationPeerMachine *machine);
 
 /* The source */
 
@@ -165,8 +195,8 @@ int migration_peer_answer(QEMUFile *f);
 /**
  * migration_peer_get_header: read the beginning of a version 4 stream
  *
- * With the hellos, if the source sends one and the transport can answer; there
- * it has to come within 'peer-timeout'.
+ * The machine, which is checked; and the hellos, if the source sends one and
+ * the transport can answer; there each has to come within 'peer-timeout'.
  *
  * Returns: 0, or a negative errno value with the file's error set.
  */
