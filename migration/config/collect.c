@@ -11,15 +11,24 @@
 #include "exec/cpu-common.h"
 #include "exec/ramblock.h"
 #include "hw/boards.h"
+#include "hw/loader.h"
 #include "migration/config/collect.h"
 #include "migration/stream/record.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
+#include "sysemu/runstate.h"
+#include "sysemu/sysemu.h"
 #include "collect-parts.h"
 #include "trace.h"
 
 /* What the guest starts in, and can't change */
 static const char *const firmware[] = { "pc.bios" };
+
+/*
+ * Checksums of what would be there if the guest started here.  When one is to
+ * come from elsewhere there is nothing yet.
+ */
+static uint32_t loaded[ARRAY_SIZE(firmware)];
 
 static char *cookie;
 
@@ -78,8 +87,8 @@ static MachineConfigRamBlock *read_block(RAMBlock *block)
     for (size_t i = 0; i < ARRAY_SIZE(firmware); i++) {
         if (!strcmp(config->name, firmware[i])) {
             config->has_checksum = true;
-            config->checksum = machine_checksum(qemu_ram_get_host_addr(block),
-                                                config->size);
+            config->checksum = runstate_check(RUN_STATE_INMIGRATE) ? loaded[i] :
+                machine_checksum(qemu_ram_get_host_addr(block), config->size);
         }
     }
     return config;
@@ -97,6 +106,32 @@ static MachineConfigRamBlockList *collect_ram(void)
         QAPI_LIST_PREPEND(list, read_block(blocks->pdata[i - 1]));
     }
     return list;
+}
+
+static int note_loaded(RAMBlock *block, void *opaque)
+{
+    size_t size = qemu_ram_get_used_length(block);
+    void *data = rom_ptr(block->mr->addr, size);
+
+    for (size_t i = 0; data && i < ARRAY_SIZE(firmware); i++) {
+        if (!strcmp(qemu_ram_get_idstr(block), firmware[i])) {
+            loaded[i] = machine_checksum(data, size);
+        }
+    }
+    return 0;
+}
+
+/* Before the first reset, which takes away what was read from files */
+static void machine_done(Notifier *notifier, void *data)
+{
+    qemu_ram_foreach_block(note_loaded, NULL);
+}
+
+void machine_config_init(void)
+{
+    static Notifier notifier = { .notify = machine_done };
+
+    qemu_add_machine_init_done_notifier(&notifier);
 }
 
 static VmstateQemu *collect_qemu(void)

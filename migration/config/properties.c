@@ -40,7 +40,8 @@ static const char *const host_names[] = {
 
 /* What is no property of the thing itself */
 static const char *const left_out[] = {
-    "hotplugged", "realized", "rtc-time", "start-powered-off",
+    "MCFG", "hotplugged", "realized", "rtc-time", "smb_io_base",
+    "start-powered-off",
 };
 
 /* Members of options that are a secret, or may have one */

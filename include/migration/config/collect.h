@@ -15,6 +15,13 @@
 #define MACHINE_COOKIE_MAX (1 * MiB)
 
 /**
+ * machine_config_init: note what only shows while the machine is made
+ *
+ * Before it is.
+ */
+void machine_config_init(void);
+
+/**
  * machine_config_collect: the machine as it stands now
  *
  * Looks, and changes nothing.  Called with the BQL held, in the main thread,

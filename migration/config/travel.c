@@ -1,0 +1,188 @@
+/*
+ * The machine travels: sent first, and looked at before anything is loaded
+ *
+ * Implements "The machine" of docs/devel/migration-v4/wire-format.rst and
+ * "Compare" of docs/devel/migration-v4/machine.rst: what stream and
+ * conversation ask for when a MACHINE record is to be written or has come.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qapi/clone-visitor.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-machine-config.h"
+#include "migration/compat/peer.h"
+#include "migration/config/collect.h"
+#include "migration/config/compare.h"
+#include "migration/config/config.h"
+#include "migration/config/travel.h"
+#include "migration/stream/file.h"
+#include "migration/stream/handover.h"
+#include "monitor/monitor.h"
+#include "trace.h"
+
+/* What fits beside it into the text of a refusal, in bytes */
+#define BESIDE 256
+
+static int config_check = MACHINE_CONFIG_CHECK_STRICT;
+
+/* With the BQL held, but for the lists of differences */
+static MachineConfig *arrived;          /* of the stream that is being loaded */
+
+/* Found out here, or told by the other side; the monitor reads meanwhile */
+static QemuMutex lock;
+static MachineDifferenceList *differences;
+
+static void set_differences(MachineDifferenceList *list)
+{
+    QEMU_LOCK_GUARD(&lock);
+    qapi_free_MachineDifferenceList(differences);
+    differences = list;
+}
+
+/* Sending */
+
+static GString *describe(void)
+{
+    bool locked = qemu_mutex_iothread_locked();
+    g_autoptr(MachineConfig) config = NULL;
+    GString *json;
+
+    if (!locked) {
+        qemu_mutex_lock_iothread();
+    }
+    config = machine_config_collect();
+    json = machine_config_to_json(config);
+    if (!locked) {
+        qemu_mutex_unlock_iothread();
+    }
+    set_differences(NULL);
+    return json;
+}
+
+static void told(const MachineDifferenceList *list)
+{
+    set_differences(QAPI_CLONE(MachineDifferenceList,
+                               (MachineDifferenceList *)list));
+}
+
+/* Loading */
+
+static bool machine_arrived(const GByteArray *json, Error **errp)
+{
+    MachineConfig *config = machine_config_parse((const char *)json->data,
+                                                 json->len, errp);
+
+    qapi_free_MachineConfig(arrived);
+    arrived = config;
+    set_differences(NULL);
+    return config;
+}
+
+static void trace_differences(const MachineDifferenceList *list)
+{
+    if (!trace_event_get_state_backends(TRACE_MACHINE_TRAVEL_DIFFERENCE)) {
+        return;
+    }
+    for (; list; list = list->next) {
+        g_autofree char *text = machine_difference_to_text(list->value);
+
+        trace_machine_travel_difference(list->value->fatal, text);
+    }
+}
+
+bool machine_travel_compare(MachineConfig *source, Error **errp)
+{
+    g_autoptr(MachineConfig) here = NULL;
+    g_autofree char *text = NULL;
+    MachineDifferenceList *list;
+    bool refuse;
+
+    if (config_check == MACHINE_CONFIG_CHECK_OFF) {
+        return true;
+    }
+    here = machine_config_collect();
+    list = machine_config_compare(source, here);
+    trace_differences(list);
+    refuse = config_check == MACHINE_CONFIG_CHECK_STRICT && list &&
+             list->value->fatal;
+    text = machine_differences_to_text(list, refuse,
+                                       STREAM_HANDOVER_TEXT_MAX - BESIDE);
+    set_differences(list);
+    if (refuse) {
+        error_setg(errp, "this machine is not the one that arrives:%s", text);
+    } else if (list) {
+        warn_report("the machine that arrives is not quite this one:%s", text);
+    }
+    return !refuse;
+}
+
+static bool check(Error **errp)
+{
+    g_autoptr(MachineConfig) source = g_steal_pointer(&arrived);
+
+    return !source || (machine_travel_compare(source, errp) &&
+                       machine_config_set_cookie(source->cookie, errp));
+}
+
+static const MachineDifferenceList *found(void)
+{
+    return differences;
+}
+
+/* For people */
+
+MachineDifferenceList *machine_travel_differences(void)
+{
+    QEMU_LOCK_GUARD(&lock);
+    return QAPI_CLONE(MachineDifferenceList, differences);
+}
+
+void hmp_info_machine_differences(Monitor *mon,
+                                  const MachineDifferenceList *list)
+{
+    for (; list; list = list->next) {
+        g_autofree char *text = machine_difference_to_text(list->value);
+
+        monitor_printf(mon, "%s: %s\n", list->value->fatal ?
+                       "machine difference" : "minor machine difference",
+                       text);
+    }
+}
+
+/* The migration object */
+
+static int get_check(Object *object, Error **errp)
+{
+    return config_check;
+}
+
+static void set_check(Object *object, int value, Error **errp)
+{
+    config_check = value;
+}
+
+void machine_travel_class_init(ObjectClass *klass)
+{
+    static const StreamMachine stream = {
+        .describe = describe,
+        .arrived = machine_arrived,
+    };
+    static const MigrationPeerMachine peer = {
+        .check = check,
+        .differences = found,
+        .told = told,
+    };
+
+    qemu_mutex_init(&lock);
+    machine_config_init();
+    migration_stream_set_machine(&stream);
+    migration_peer_set_machine(&peer);
+    object_class_property_add_enum(klass, "config-check", "MachineConfigCheck",
+                                   &MachineConfigCheck_lookup, get_check,
+                                   set_check);
+}
