@@ -39,7 +39,7 @@ typedef struct Section {
 } Section;
 
 /* Records that belong to no section, by their type */
-#define OTHER_TYPES 16
+#define OTHER_TYPES 17
 
 typedef struct Other {
     uint64_t records;

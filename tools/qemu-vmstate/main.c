@@ -56,6 +56,12 @@ static bool run_dump(Source *source, const Options *options, GString *out,
     return tool_dump(source, options->section, out, errp);
 }
 
+static bool run_config(Source *source, const Options *options, GString *out,
+                       Error **errp)
+{
+    return tool_config(source, out, errp);
+}
+
 static bool run_hex(Source *source, const Options *options, GString *out,
                     Error **errp)
 {
@@ -117,6 +123,15 @@ static const Command commands[] = {
                 "(info lists them)\n",
         .has_section = true,
         .run = run_dump,
+    }, {
+        .name = "config",
+        .arguments = "FILE",
+        .summary = "the machine as JSON",
+        .help = "Prints what the machine is that a version 4 stream is of: "
+                "its board, CPUs,\nmemory, devices, and what stands behind "
+                "them.  That comes first: the rest of\nthe stream is not "
+                "read.\n",
+        .run = run_config,
     }, {
         .name = "hex",
         .arguments = "[--section NAME] FILE",

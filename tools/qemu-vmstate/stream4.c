@@ -10,6 +10,7 @@
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qapi/error.h"
+#include "migration/config/config.h"
 #include "migration/stream/frame.h"
 #include "contents.h"
 #include "description.h"
@@ -137,11 +138,21 @@ static void note_figures(Contents *c, StreamReader *r)
     c->skipped_more = skipped - i;
 }
 
+/* Whether a machine can be made of it, only who makes one can tell */
+static bool check_machine(const GByteArray *json, Error **errp)
+{
+    g_autoptr(MachineConfig) config =
+        machine_config_parse((const char *)json->data, json->len, errp);
+
+    return config;
+}
+
 static bool read_sections(Contents *c, StreamReader *r,
                           GByteArray *description, Error **errp)
 {
     g_autoptr(GHashTable) by_id = g_hash_table_new(NULL, NULL);
     g_autoptr(GByteArray) configuration = g_byte_array_new();
+    g_autoptr(GByteArray) machine = g_byte_array_new();
     g_autofree uint8_t *buffer = g_malloc(STREAM_PAYLOAD_MAX);
     int type;
 
@@ -153,12 +164,18 @@ static bool read_sections(Contents *c, StreamReader *r,
         } else if (type == STREAM_RECORD_CONFIGURATION) {
             sink.bytes = configuration;
             sink.most = STREAM_PAYLOAD_MAX;
+        } else if (type == STREAM_RECORD_MACHINE) {
+            sink.bytes = machine;
+            sink.most = STREAM_MACHINE_MAX;
         } else if (type == STREAM_RECORD_VMDESCRIPTION) {
             sink.bytes = description;
             sink.most = DESCRIPTION_MAX;
         }
         assert(type < OTHER_TYPES);
         if (!read_section(c, r, &sink, &c->others[type], buffer, errp)) {
+            return false;
+        }
+        if (type == STREAM_RECORD_MACHINE && !check_machine(machine, errp)) {
             return false;
         }
     }

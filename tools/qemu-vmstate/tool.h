@@ -73,6 +73,13 @@ bool tool_dump(Source *source, const char *section, GString *out,
                Error **errp);
 
 /**
+ * tool_config: the machine that a version 4 stream is of, as JSON
+ *
+ * Reads no more than the beginning.
+ */
+bool tool_config(Source *source, GString *out, Error **errp);
+
+/**
  * tool_hex: the bytes of a version 4 stream, record by record
  *
  * @section: NAME, or NULL for all; the first KiB of each payload
