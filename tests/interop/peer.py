@@ -128,17 +128,24 @@ def connect(uri, token=None):
 class Source:
     """What a made-up source has to send, and how it goes when all is well.
 
+    machine  the records of its machine
     facts    what its hello says; to be changed at will
-    stream   a stream.Stream, or something like it
+    stream   a stream.Stream, or something like it, without the machine
     """
 
-    def __init__(self, facts, stream):
+    def __init__(self, machine, facts, stream):
+        self.machine = machine
         self.facts = facts
         self.stream = stream
 
-    def greet(self, peer):
-        """Preamble and hello; what the destination says."""
+    def begin(self, peer):
+        """All up to the hello."""
         peer.preamble()
+        peer.say(*self.machine)
+
+    def greet(self, peer):
+        """Machine and hello; what the destination says."""
+        self.begin(peer)
         peer.hello(self.facts | {'token': f'{peer.token:016x}'})
         return peer.hear_hello()
 
@@ -206,6 +213,7 @@ class MadeUp:
     def __init__(self, machine, directory):
         self.machine = machine
         self.stream = Stream(record_stream(machine, directory, memory=MEMORY))
+        self.records = self.stream.take_machine()
         # What a source says is what one has said.
         heard = []
         with Destination(lambda p: heard.append(accept(p))) as dst, \
@@ -217,7 +225,7 @@ class MadeUp:
         facts = copy.deepcopy(self.facts)
         if change:
             change(facts)
-        return Source(facts, self.stream.copy())
+        return Source(list(self.records), facts, self.stream.copy())
 
 
 def mirrored(hello):
@@ -228,7 +236,7 @@ def mirrored(hello):
 def greet(peer, change=None):
     """What a made-up destination says at first: hears the source, answers
     that it has the same, but for what change() does to that."""
-    peer.until('preamble')
+    peer.until('machine end')
     heard = peer.hear_hello()
     peer.token = int(heard['token'], 16)
     facts = mirrored(heard)

@@ -23,6 +23,7 @@ SHORT, LONG = 300, 120_000
 ASKING = 1000       # how long a source asks again
 SILENCE = ['after', str(SHORT), 'expected']
 UNKNOWN = 0x7f03
+OPTIONAL = wire.Record(UNKNOWN, wire.LAST | wire.OPTIONAL, 0, b'?')
 OTHER = 0x4711      # no token that anybody has
 
 
@@ -49,7 +50,7 @@ def says(data):
 def says_hello(facts):
     """Any bytes as a hello."""
     def behave(p):
-        p.until('preamble')
+        p.until('machine end')
         p.hear_hello()
         p.hello(facts)
         p.hear_end()
@@ -80,7 +81,7 @@ def after_end(*say):
 
 def endless(p):
     """A hello that goes on."""
-    p.until('preamble')
+    p.until('machine end')
     p.hear_hello()
     try:
         while True:
@@ -91,7 +92,7 @@ def endless(p):
 
 def late(p):
     """It answers when the source has gone."""
-    p.until('preamble')
+    p.until('machine end')
     heard = p.hear_hello()
     p.hear_end()
     try:
@@ -103,7 +104,7 @@ def late(p):
 def goes(size, reset=False):
     """It closes when it has said so many bytes of its hello."""
     def behave(p):
-        p.until('preamble')
+        p.until('machine end')
         facts = peer.mirrored(p.hear_hello())
         data = b''
         for record in talk.hello(facts):
@@ -272,10 +273,37 @@ def says_first(data):
 
 def greets_with(facts):
     def behave(p, src):
-        p.preamble()
+        src.begin(p)
         p.hello(facts)
         hear_refusal(p)
     return behave
+
+
+def begins(change):
+    """Its machine as change() makes it of the records, and a hello."""
+    def behave(p, src):
+        src.machine = change(src.machine)
+        p.preamble()
+        p.say(*src.machine)
+        p.hello(src.facts | {'token': f'{p.token:016x}'})
+        hear_refusal(p)
+    return behave
+
+
+def describes(machine):
+    """Any bytes as its machine."""
+    return begins(lambda _: [*wire.chain(wire.MACHINE, machine), MACHINE_END])
+
+
+def endless_machine(p, src):
+    """A machine that goes on."""
+    p.preamble()
+    with contextlib.suppress(OSError):
+        while True:
+            p.say(wire.Record(wire.MACHINE, 0, 0, bytes(wire.PAYLOAD_MAX)))
+
+
+MACHINE_END = wire.Record(wire.MACHINE_END, wire.LAST, 0, b'')
 
 
 def then(*say):
@@ -319,9 +347,58 @@ def lies_in_index(p, src):
 
 
 SOURCES = {
-    'says nothing': (says_first(b''), SILENCE + ['hello'], SHORT),
+    'says nothing': (says_first(b''), SILENCE + ['machine'], SHORT),
     'says nothing behind the preamble': (
-        says_first(talk.PREAMBLE), SILENCE + ['hello'], SHORT),
+        says_first(talk.PREAMBLE), SILENCE + ['machine'], SHORT),
+    'says nothing behind its machine': (
+        lambda p, src: (src.begin(p), hear_refusal(p)), SILENCE + ['hello'],
+        SHORT),
+    'has no machine': (begins(lambda _: []), ['machine is missing'], LONG),
+    'has nothing but the end of a machine': (
+        begins(lambda m: m[-1:]), ['machine is missing'], LONG),
+    'has a machine that does not end': (
+        begins(lambda m: m[:-1]), ['end is missing', 'hello'], LONG),
+    'has its machine twice': (
+        begins(lambda m: m[:-1] + m), ['end is missing', 'machine'], LONG),
+    'has its machine twice, each with an end': (
+        begins(lambda m: m + m), ['machine', 'late'], LONG),
+    'has two ends of its machine': (
+        begins(lambda m: m + m[-1:]), ['machine end', 'late'], LONG),
+    'says its machine behind its hello': (
+        lambda p, src: (src.greet(p), p.say(*src.machine), hear_refusal(p)),
+        ['machine', 'late'], LONG),
+    'has an end of its machine that goes on': (
+        begins(lambda m: m[:-1] + [wire.Record(wire.MACHINE_END, 0, 0, b'')]),
+        ['last of its chain'], LONG),
+    'has something in the end of its machine': (
+        begins(lambda m: m[:-1] + [wire.Record(wire.MACHINE_END, wire.LAST, 0,
+                                               b'?')]), ['payload'], LONG),
+    'has something optional before its machine': (
+        begins(lambda m: [OPTIONAL, *m]), ['machine is missing'], LONG),
+    'has something unknown behind its machine': (
+        begins(lambda m: m[:-1] + [wire.Record(UNKNOWN, wire.LAST, 0, b'?'),
+                                   m[-1]]), [f'0x{UNKNOWN:04x}'], LONG),
+    'has a section behind its machine': (
+        begins(lambda m: m[:-1] + [wire.Record(wire.FULL, wire.LAST, 1,
+                                               wire.ident('ram'))]),
+        ['end is missing', 'section'], LONG),
+    'has its configuration before its machine': (
+        lambda p, src: (p.preamble(), p.say(*src.stream.records[:1]),
+                        hear_refusal(p)), ['machine is missing'], LONG),
+    'has a machine of 4 GiB': (
+        says_first(talk.PREAMBLE + head(wire.MACHINE, 0xffffffff, offset=8)),
+        ['too long'], LONG),
+    'has a machine without end': (endless_machine, ['too long'], LONG),
+    'has an empty machine': (describes(b''), ['JSON'], LONG),
+    'has a machine that is no JSON': (describes(b'{"format": '), ['read'],
+                                      LONG),
+    'has a machine of zeros': (describes(bytes(100)), ['no text'], LONG),
+    'has a machine with nothing in it': (describes(b'{}'), ['format'], LONG),
+    'has a machine of another format': (describes(b'{"format": 2}'),
+                                        ['format 2'], LONG),
+    'has a machine that is a list': (describes(b'[1, 2]'), ['object'], LONG),
+    'has a machine nested 4000 deep': (describes(nested(4000)), ['read'],
+                                       LONG),
     'says nothing behind its hello': (
         then(), SILENCE + ['configuration'], SHORT),
     'talks rubbish': (says_first(os.urandom(4096)), ['stream'], LONG),
@@ -380,12 +457,23 @@ class Waiting:
         """It goes at each byte of what comes before the memory."""
         src = self.made_up.source()
         facts = src.facts | {'token': f'{secrets.randbits(64):016x}'}
-        data = wire.encode(talk.hello(facts))
+        machine = len(wire.encode(src.machine))
+        data = wire.encode(src.machine + talk.hello(facts))
         first = wire.PREAMBLE.size + wire.HEADER.size
-        for size in [*range(first + 3), len(data) // 2, len(data) - 1]:
+        for size in [*range(first + 3), machine // 2, *range(
+                         machine - 2, machine + wire.HEADER.size + 3),
+                     (machine + len(data)) // 2, len(data) - 1]:
             for reset in False, True:
                 self.fails(lambda p, _src, size=size, reset=reset: (
                     p.raw(data[:size]), p.close(reset)), [], LONG)
+
+    def optional(self):
+        """Something that a later QEMU says before the machine's end."""
+        src = self.made_up.source()
+        src.machine[-1:-1] = [OPTIONAL]
+        with peer.connect(self.waits(LONG)) as p:
+            src.hand_over(p)
+        self.dst.close()
 
     def two(self):
         """A second source comes while the first one talks."""
@@ -409,7 +497,10 @@ def from_strangers(t, made_up):
     with contextlib.closing(Waiting(made_up)) as waiting:
         for name, how in SOURCES.items():
             t.case(f'a source {name}', waiting.fails, *how)
-        t.case('a source goes at each byte of its hello', waiting.everywhere)
+        t.case('a source goes at each byte of its machine and hello',
+               waiting.everywhere)
+        t.case('a source has something optional behind its machine',
+               waiting.optional)
         t.case('two sources at one destination', waiting.two)
 
 

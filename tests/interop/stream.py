@@ -64,6 +64,12 @@ class Stream:
         at = self.records.index(record) + 1
         self.records[at:at] = added
 
+    def take_machine(self):
+        """Takes the records out that come before a hello, and returns them."""
+        end = self.records.index(self.of_type(wire.MACHINE_END)) + 1
+        taken, self.records = self.records[:end], self.records[end:]
+        return taken
+
     def drop(self, record):
         """Leaves out the chain that begins with this record."""
         begin, end = self.chain_of(record)

@@ -14,9 +14,9 @@ from interop import wire
 WORD = struct.Struct('>IIQ')        # message, detail, token
 LOADED, RUN, RUNNING, REFUSED = 1, 2, 3, 4
 WORDS = {LOADED: 'LOADED', RUN: 'RUN', RUNNING: 'RUNNING', REFUSED: 'REFUSED'}
-HELLO, CONFIGURATION, STATE, COMPLETION, ACTIVATION = 1, 2, 3, 4, 5
+HELLO, CONFIGURATION, STATE, COMPLETION, ACTIVATION, MACHINE = range(1, 7)
 PHASES = ['none', 'hello', 'configuration', 'state', 'completion',
-          'activation']
+          'activation', 'machine']
 TEXT_MAX = 4096
 
 NAMES = {wire.END: 'end', wire.START: 'start', wire.PART: 'part',
@@ -24,7 +24,8 @@ NAMES = {wire.END: 'end', wire.START: 'start', wire.PART: 'part',
          wire.VMDESCRIPTION: 'description',
          wire.CONFIGURATION: 'configuration', wire.COMMAND: 'command',
          wire.RETURN_PATH: 'answer', wire.INDEX: 'index',
-         wire.PAGES: 'pages', wire.COLO: 'colo', wire.HELLO: 'hello'}
+         wire.PAGES: 'pages', wire.COLO: 'colo', wire.HELLO: 'hello',
+         wire.MACHINE: 'machine', wire.MACHINE_END: 'machine end'}
 
 PREAMBLE = wire.PREAMBLE.pack(wire.MAGIC, wire.VERSION)
 ANSWERS = [struct.pack('>H', kind) for kind in

@@ -17,6 +17,7 @@ MAGIC, VERSION = 0x5145564d, 4
 END, START, PART, SECTION_END, FULL = 0, 1, 2, 3, 4
 VMDESCRIPTION, CONFIGURATION, COMMAND, RETURN_PATH = 6, 7, 8, 9
 INDEX, PAGES, COLO, HELLO, HANDOVER = 10, 11, 12, 13, 14
+MACHINE, MACHINE_END = 15, 16
 SECTIONS = START, PART, SECTION_END, FULL
 LAST, OPTIONAL = 1, 2
 PAYLOAD_MAX = 1 << 17
@@ -87,7 +88,8 @@ class Record:
         names = {END: 'end', VMDESCRIPTION: 'description',
                  CONFIGURATION: 'configuration', COMMAND: 'command',
                  RETURN_PATH: 'return path', INDEX: 'index', PAGES: 'pages',
-                 COLO: 'COLO', HELLO: 'hello', HANDOVER: 'hand-over'}
+                 COLO: 'COLO', HELLO: 'hello', HANDOVER: 'hand-over',
+                 MACHINE: 'machine', MACHINE_END: 'machine end'}
         known = names.get(self.type)
         return f'the {known} record' if known else (
             f'a record of unknown type 0x{self.type:04x}')
