@@ -16,6 +16,7 @@
 #include "hw/scsi/scsi.h"
 #include "hw/sysbus.h"
 #include "hw/usb.h"
+#include "qapi/error.h"
 #include "qapi/qmp/qnum.h"
 #include "qapi/qmp/qstring.h"
 #include "qapi/util.h"
@@ -314,6 +315,19 @@ static void add_device(Walk *walk, DeviceState *dev, const char *address,
     }
 }
 
+/* USB storage hands its drive on to a part of it, and then has none */
+static void find_drive(DeviceState *dev, QDict *given)
+{
+    BusState *bus = QLIST_FIRST(&dev->child_bus);
+    BusChild *kid = bus ? QTAILQ_FIRST(&bus->children) : NULL;
+
+    if (kid && object_dynamic_cast(OBJECT(dev), "usb-storage")) {
+        qdict_put_obj(given, "drive",
+                      object_property_get_qobject(OBJECT(kid->child), "drive",
+                                                  &error_abort));
+    }
+}
+
 static void walk_bus(Walk *walk, BusState *bus)
 {
     g_autofree char *start = bus == sysbus_get_default() ? g_strdup("")
@@ -325,6 +339,7 @@ static void walk_bus(Walk *walk, BusState *bus)
         g_autoptr(QDict) given = qdict_new();
         g_autofree char *address = find_address(dev, given);
 
+        find_drive(dev, given);
         if (dev->realized) {
             set_path(walk, dev, start,
                      address ?: object_get_typename(OBJECT(dev)));

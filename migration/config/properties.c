@@ -40,7 +40,7 @@ static const char *const host_names[] = {
 
 /* What is no property of the thing itself */
 static const char *const left_out[] = {
-    "MCFG", "hotplugged", "realized", "rtc-time", "smb_io_base",
+    "MCFG", "attached", "hotplugged", "realized", "rtc-time", "smb_io_base",
     "start-powered-off",
 };
 
