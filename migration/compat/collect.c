@@ -13,6 +13,7 @@
 #include "migration/compat/collect.h"
 #include "migration/migration.h"
 #include "migration/savevm.h"
+#include "migration/stream/map.h"
 #include "migration/stream/record.h"
 #include "migration/vmstate.h"
 #include "sysemu/runstate.h"
@@ -200,6 +201,76 @@ static void add_device(const SavevmEntry *entry, void *arg)
     }
 }
 
+/*
+ * What is changed on the way has for the other side the name that is in the
+ * stream: the destination's on a source, and the source's on a destination.
+ */
+static void map_subsections(const char *section, MigrationStateFacts *state)
+{
+    for (unsigned i = 0; i < state->subsections->len; i++) {
+        MigrationStateFacts *sub = state->subsections->pdata[i];
+        const char *name = runstate_check(RUN_STATE_INMIGRATE)
+            ? stream_map_source_name(section, sub->name)
+            : stream_map_name(section, true, sub->name, false);
+
+        map_subsections(section, sub);
+        if (name != sub->name) {
+            g_free(sub->name);
+            sub->name = g_strdup(name);
+        }
+    }
+}
+
+static void map_devices(MigrationFacts *facts)
+{
+    for (unsigned i = 0; i < facts->devices->len; i++) {
+        MigrationStateFacts *state = facts->devices->pdata[i];
+
+        state->optional |= stream_map_drops(state->name);
+        map_subsections(state->name, state);
+    }
+}
+
+static void copy_state(MigrationStateFacts *to, const MigrationStateFacts *from)
+{
+    to->version = from->version;
+    to->minimum_version = from->minimum_version;
+    to->minimum_saved = from->minimum_saved;
+    to->optional = from->optional;
+    for (unsigned i = 0; i < from->subsections->len; i++) {
+        const MigrationStateFacts *sub = from->subsections->pdata[i];
+
+        copy_state(migration_facts_add_subsection(to, sub->name), sub);
+    }
+}
+
+static bool has_device(const MigrationFacts *facts, const char *name)
+{
+    for (unsigned i = 0; i < facts->devices->len; i++) {
+        const MigrationStateFacts *state = facts->devices->pdata[i];
+
+        if (!strcmp(state->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void migration_facts_add_dropped(MigrationFacts *facts,
+                                 const MigrationFacts *source)
+{
+    for (unsigned i = 0; i < source->devices->len; i++) {
+        const MigrationDeviceFacts *device = source->devices->pdata[i];
+
+        if (stream_map_drops(device->state.name) &&
+            !has_device(facts, device->state.name)) {
+            copy_state(&migration_facts_add_device(facts, device->state.name,
+                                                   device->instance)->state,
+                       &device->state);
+        }
+    }
+}
+
 MigrationFacts *migration_facts_collect(void)
 {
     MigrationFacts *facts = migration_facts_new();
@@ -214,5 +285,6 @@ MigrationFacts *migration_facts_collect(void)
     migration_facts_add_stream_version(facts, STREAM_VERSION);
     add_features(facts);
     qemu_savevm_foreach(add_device, facts);
+    map_devices(facts);
     return facts;
 }

@@ -76,6 +76,7 @@ static bool destination_hears_hello(MigrationConversation *c,
         return false;
     }
     facts = migration_facts_collect();
+    migration_facts_add_dropped(facts, peer);
     facts->differences = QAPI_CLONE(MachineDifferenceList,
                                     (MachineDifferenceList *)
                                     conversation_machine()->differences());

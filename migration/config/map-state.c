@@ -20,7 +20,8 @@ static bool is_section(const char *named, const char *section)
 }
 
 const char *machine_mapping_name(MachineMapping *map, const char *section,
-                                 bool subsection, const char *name)
+                                 bool subsection, const char *name,
+                                 bool passes)
 {
     const char *to = name;
 
@@ -34,10 +35,10 @@ const char *machine_mapping_name(MachineMapping *map, const char *section,
         if (!state || !is_section(state->section, section)) {
             continue;
         }
-        step->section_came = true;
+        step->section_came |= passes;
         if (subsection == (o->op == MACHINE_MAP_OP_RENAME_SUBSECTION) &&
             g_str_equal(state->from, name) && to == name) {
-            step->applied++;
+            step->applied += passes;
             to = state->to;
         }
     }

@@ -86,6 +86,17 @@ static bool check_names(const char *from, const char *to, Error **errp)
     return true;
 }
 
+/* A frame's name has a byte for its length */
+static bool check_state_name(const char *name, Error **errp)
+{
+    if (strlen(name) > UINT8_MAX) {
+        error_setg(errp, "a name in the stream has at most %d bytes",
+                   UINT8_MAX);
+        return false;
+    }
+    return true;
+}
+
 static bool check_devices(bool has_device, const char *device, bool has_driver,
                           const char *driver, const char *property,
                           Error **errp)
@@ -147,7 +158,8 @@ static bool check_one(const MachineMapOperation *o, Error **errp)
         state = o->op == MACHINE_MAP_OP_RENAME_FIELD ? &o->u.rename_field
                                                      : &o->u.rename_subsection;
         return check_text(state->section, errp) &&
-               check_names(state->from, state->to, errp);
+               check_names(state->from, state->to, errp) &&
+               check_state_name(state->to, errp);
     case MACHINE_MAP_OP_FIELD_WIDTH:
         if (!check_text(o->u.field_width.section, errp) ||
             !check_text(o->u.field_width.structure, errp) ||
@@ -215,8 +227,9 @@ static bool check_all(const MachineMapOperationList *operations, Error **errp)
     return true;
 }
 
-MachineMapping *machine_mapping_new(MachineMapOperationList *operations,
-                                    Error **errp)
+/* Takes @operations, also on failure */
+static MachineMapping *mapping_new(MachineMapOperationList *operations,
+                                   Error **errp)
 {
     MachineMapping *map;
 
@@ -235,15 +248,29 @@ MachineMapping *machine_mapping_new(MachineMapOperationList *operations,
     return map;
 }
 
-MachineMapping *machine_mapping_parse(const char *json, size_t length,
-                                      Error **errp)
+MachineMapping *machine_mapping_from_qlist(const QList *list, Error **errp)
 {
     ERRP_GUARD();
     MachineMapOperationList *operations = NULL;
     MachineMapping *map = NULL;
+    Visitor *v = qobject_input_visitor_new(QOBJECT(list));
+
+    if (visit_type_MachineMapOperationList(v, NULL, &operations, errp)) {
+        map = mapping_new(operations, errp);
+    } else {
+        error_prepend(errp, "The map cannot be read: ");
+    }
+    visit_free(v);
+    return map;
+}
+
+MachineMapping *machine_mapping_parse(const char *json, size_t length,
+                                      Error **errp)
+{
+    ERRP_GUARD();
+    MachineMapping *map;
     g_autofree char *text = NULL;
     QObject *object;
-    Visitor *v;
 
     if (length > MACHINE_MAP_SIZE_MAX || memchr(json, 0, length)) {
         error_setg(errp, "The map cannot be read: it is no text of at most %"
@@ -263,13 +290,7 @@ MachineMapping *machine_mapping_parse(const char *json, size_t length,
         qobject_unref(object);
         return NULL;
     }
-    v = qobject_input_visitor_new(object);
-    if (visit_type_MachineMapOperationList(v, NULL, &operations, errp)) {
-        map = machine_mapping_new(operations, errp);
-    } else {
-        error_prepend(errp, "The map cannot be read: ");
-    }
-    visit_free(v);
+    map = machine_mapping_from_qlist(qobject_to(QList, object), errp);
     qobject_unref(object);
     return map;
 }

@@ -12,6 +12,7 @@
 #include "monitor/monitor.h"
 #include "migration/qemu-file.h"
 #include "migration/stream/figures.h"
+#include "migration/stream/map.h"
 #include "migration/stream/file.h"
 #include "trace.h"
 
@@ -27,6 +28,7 @@ static StreamFigures stream_figures;
 
 void migration_stream_start(StreamIndex *index)
 {
+    stream_map_start();
     stat64_init(&stream_figures.sections, 0);
     stat64_init(&stream_figures.records, 0);
     stat64_init(&stream_figures.bytes, 0);

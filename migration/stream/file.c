@@ -18,8 +18,10 @@
 #include "migration/qemu-file.h"
 #include "migration/colo.h"
 #include "migration/migration.h"
+#include "migration/misc.h"
 #include "migration/savevm.h"
 #include "migration/stream/figures.h"
+#include "migration/stream/map.h"
 #include "migration/stream/structs.h"
 #include "trace.h"
 
@@ -49,6 +51,40 @@ void migration_stream_set_machine(const StreamMachine *machine)
 
 /* Saving */
 
+/*
+ * Everything went through, and so did what the map is about?  Of a postcopy the
+ * guest runs at the destination by now, and it can only be told.
+ */
+static void stream_file_check_map(QEMUFile *f, bool postcopy)
+{
+    Error *err = NULL;
+
+    if (qemu_file_get_error(f) || stream_map_check(&err)) {
+        return;
+    }
+    if (postcopy) {
+        warn_report_err(err);
+        return;
+    }
+    /* Who loads version 3 prints no more than the number */
+    if (!migration_stream_is_v4(f)) {
+        error_reportf_err(error_copy(err), "migration stream: ");
+    }
+    qemu_file_set_error_obj(f, -EINVAL, err);
+}
+
+/* Why saving failed, which the file is not always asked at the end */
+static void stream_file_tell_error(QEMUFile *f)
+{
+    Error *err = NULL;
+
+    qemu_file_get_error_obj(f, &err);
+    if (err) {
+        migrate_set_error(migrate_get_current(), err);
+        error_free(err);
+    }
+}
+
 static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
                               uint32_t section_id, const StreamIdent *ident)
 {
@@ -63,7 +99,9 @@ static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
     }
     /* Pages that the destination waits for */
     sc->prompt = type == QEMU_VM_SECTION_PART && migration_in_postcopy();
-    stream_writer_begin(sc->writer, type, 0, section_id, ident);
+    stream_writer_begin(sc->writer, type,
+                        ident && stream_map_drops(ident->name)
+                        ? STREAM_FLAG_OPTIONAL : 0, section_id, ident);
 }
 
 bool migration_stream_put_machine(StreamChannel *sc, Error **errp)
@@ -154,6 +192,8 @@ bool migration_stream_end(QEMUFile *f)
 
 bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc)
 {
+    stream_file_check_map(f, migration_in_postcopy());
+    stream_file_tell_error(f);
     if (!migration_stream_is_v4(f)) {
         return false;
     }
@@ -203,6 +243,9 @@ bool migration_stream_at_end(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
 
+    if (!sc || sc->type == STREAM_RECORD_END) {
+        stream_file_check_map(f, migration_in_incoming_postcopy());
+    }
     return sc && (sc->type == STREAM_RECORD_END ||
                   stream_package_is_over(sc));
 }
@@ -440,7 +483,8 @@ int migration_stream_bind(QEMUFile *f, const void *user, int version_id,
     index = stream_reader_index(sc->reader);
     id = stream_reader_section_id(sc->reader);
     ident = stream_reader_ident(sc->reader);
-    if (!user && !known && stream_reader_optional(sc->reader)) {
+    if (!user && !known && (stream_reader_optional(sc->reader) ||
+                            stream_map_drops(ident->name))) {
         g_autofree char *where = stream_reader_where(sc->reader);
 
         trace_migration_stream_skip(where);

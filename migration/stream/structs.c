@@ -32,6 +32,13 @@ uint64_t stream_structs_position(StreamChannel *sc, QEMUFile *f)
     return stream_reader_position(sc->reader) - qemu_file_buffered(f);
 }
 
+const char *stream_structs_section(StreamChannel *sc)
+{
+    const StreamIdent *ident = stream_reader_ident(sc->reader);
+
+    return ident ? ident->name : "";
+}
+
 StreamPlace *stream_structs_top(StreamStructs *s)
 {
     return s->depth ? &s->places[s->depth - 1] : NULL;

@@ -44,6 +44,7 @@ struct StreamStructs {
     StreamPlace places[STREAM_PLACES_MAX];
     StreamIdent section;    /* saving: the section, at the chosen version */
     bool optional;          /* saving: so is the frame that begins next */
+    bool subsection;        /* saving: it is one */
     bool pending;           /* loading: its header was read already */
     StreamFrame frame;
     StreamFrameStack frames;    /* loading */
@@ -57,6 +58,9 @@ void stream_structs_free(StreamStructs *s);
 
 /* Loading: the position in the section, or behind the stream's first byte */
 uint64_t stream_structs_position(StreamChannel *sc, QEMUFile *f);
+
+/* Loading: the name of the section, or "" of what has none */
+const char *stream_structs_section(StreamChannel *sc);
 
 /* The place that is innermost, or NULL */
 StreamPlace *stream_structs_top(StreamStructs *s);

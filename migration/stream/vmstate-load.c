@@ -8,15 +8,30 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "migration/qemu-file.h"
+#include "migration/stream/map.h"
 #include "migration/stream/structs.h"
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
 #include "trace.h"
 
+/* The name that this side has for a frame */
+static void map_frame(StreamChannel *sc, bool subsection)
+{
+    StreamFrame *frame = &stream_structs(sc)->frame;
+    const char *section = stream_structs_section(sc);
+    const char *name = stream_map_name(section, subsection, frame->name, true);
+
+    if (name != frame->name) {
+        trace_migration_stream_map(section, frame->name, name);
+        pstrcpy(frame->name, sizeof(frame->name), name);
+    }
+}
+
 /* Reads a frame's header into s->frame */
-static int read_frame(QEMUFile *f, StreamChannel *sc)
+static int read_frame(QEMUFile *f, StreamChannel *sc, bool subsection)
 {
     StreamStructs *s = stream_structs(sc);
     uint8_t wire[STREAM_FRAME_HEADER_MAX];
@@ -32,6 +47,7 @@ static int read_frame(QEMUFile *f, StreamChannel *sc)
     if (!stream_frame_decode(wire, have, &s->frame, &err)) {
         return stream_structs_refuse(sc, err);
     }
+    map_frame(sc, subsection);
     return 0;
 }
 
@@ -72,7 +88,7 @@ static int expect_frame(QEMUFile *f, StreamChannel *sc, const char *name,
     int ret;
 
     for (;;) {
-        ret = read_frame(f, sc);
+        ret = read_frame(f, sc, false);
         if (ret) {
             return ret;
         }
@@ -199,7 +215,7 @@ static int load_subsection(QEMUFile *f, StreamChannel *sc,
     Error *err = NULL;
     int ret, i;
 
-    ret = read_frame(f, sc);
+    ret = read_frame(f, sc, true);
     if (ret) {
         return ret;
     }

@@ -12,6 +12,7 @@
 #include "qapi/error.h"
 #include "qapi/qmp/json-writer.h"
 #include "migration/qemu-file.h"
+#include "migration/stream/map.h"
 #include "migration/stream/structs.h"
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
@@ -52,7 +53,9 @@ static int choose(QEMUFile *f, const StreamIdent *section,
     if (!chooser) {
         return version_id;
     }
-    chosen = chooser(section->name, section->instance_id, subsection,
+    chosen = chooser(section->name, section->instance_id,
+                     subsection ? stream_map_name(section->name, true,
+                                                  subsection, false) : NULL,
                      version_id, &err);
     if (err) {
         save_fail(f, err);
@@ -141,8 +144,13 @@ static StreamPlace *begin_frame(QEMUFile *f, StreamChannel *sc,
         .count = count,
         .flags = flags | (s->optional ? STREAM_FRAME_OPTIONAL : 0),
     };
-    pstrcpy(frame->name, sizeof(frame->name), name);
+    pstrcpy(frame->name, sizeof(frame->name),
+            stream_map_name(s->section.name, s->subsection, name, true));
+    if (strcmp(frame->name, name)) {
+        trace_migration_stream_map(s->section.name, name, frame->name);
+    }
     s->optional = false;
+    s->subsection = false;
     qemu_fflush(f);
     if (!place || !stream_writer_begin_frame(sc->writer, frame, &err)) {
         save_fail(f, err);
@@ -154,7 +162,7 @@ static StreamPlace *begin_frame(QEMUFile *f, StreamChannel *sc,
     if (outer && outer->kind == STREAM_PLACE_BLOB && outer->json) {
         describe_open(outer, now);
         json_writer_start_object(outer->json, NULL);
-        json_writer_str(outer->json, "name", name);
+        json_writer_str(outer->json, "name", frame->name);
         json_writer_str(outer->json, "type", "struct");
         json_writer_start_object(outer->json, "struct");
         place->json = outer->json;
@@ -226,6 +234,19 @@ void migration_stream_end_struct(QEMUFile *f)
     }
 }
 
+const char *migration_stream_struct_name(QEMUFile *f,
+                                         const VMStateDescription *vmsd)
+{
+    StreamChannel *sc = saving(f);
+    StreamPlace *place = sc ? stream_structs_top(sc->structs) : NULL;
+
+    /* Of an element the array's frame has the name */
+    return !place ? vmsd->name
+         : place->in_element ? stream_map_name(sc->structs->section.name, false,
+                                               vmsd->name, false)
+         : sc->structs->frame.name;
+}
+
 bool migration_stream_begin_subsection(QEMUFile *f,
                                        const VMStateDescription *vmsd)
 {
@@ -234,6 +255,7 @@ bool migration_stream_begin_subsection(QEMUFile *f,
     if (sc) {
         stream_writer_count_frame(sc->writer);
         stream_structs(sc)->optional = vmsd->optional;
+        stream_structs(sc)->subsection = true;
     }
     return migration_stream_is_v4(f);
 }
@@ -245,14 +267,16 @@ int migration_stream_struct_version(const VMStateField *field)
 }
 
 /* Who reads the stream by its description has to know of the frame, too */
-static void describe_no_elements(JSONWriter *json, const VMStateField *field)
+static void describe_no_elements(JSONWriter *json, const char *section,
+                                 const VMStateField *field)
 {
     json_writer_start_object(json, NULL);
     json_writer_str(json, "name", field->name);
     json_writer_int64(json, "array_len", 0);
     json_writer_str(json, "type", "struct");
     json_writer_start_object(json, "struct");
-    json_writer_str(json, "vmsd_name", field->vmsd->name);
+    json_writer_str(json, "vmsd_name",
+                    stream_map_name(section, false, field->vmsd->name, false));
     json_writer_int64(json, "version", migration_stream_struct_version(field));
     json_writer_start_array(json, "fields");
     json_writer_end_array(json);
@@ -270,7 +294,8 @@ void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
         StreamPlace *place = stream_structs_top(sc->structs);
 
         if (!n_elems && place && place->fields) {
-            describe_no_elements(place->fields, field);
+            describe_no_elements(place->fields, sc->structs->section.name,
+                                 field);
         }
         begin_frame(f, sc, field->vmsd->name,
                     migration_stream_struct_version(field),
@@ -334,7 +359,8 @@ void migration_stream_begin_part(QEMUFile *f, const char *name)
     }
     frame = begin_frame(f, sc, name, 1, 0, 0);
     if (frame && frame->own_field) {
-        json_writer_str(frame->json, "vmsd_name", name);
+        json_writer_str(frame->json, "vmsd_name",
+                        sc->structs->frame.name);
         json_writer_int64(frame->json, "version", 1);
         json_writer_start_array(frame->json, "fields");
     }

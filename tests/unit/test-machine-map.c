@@ -322,14 +322,19 @@ static void test_state(void)
     g_autoptr(MachineMapping) map = map_new(of_state);
     Error *err = NULL;
 
-    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", true, "n/a"), ==,
+    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", true, "n/a",
+                                         true), ==,
                     "n/b");
-    g_assert_cmpstr(machine_mapping_name(map, "net", true, "n/a"), ==, "n/b");
-    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", false, "n/a"), ==,
+    g_assert_cmpstr(machine_mapping_name(map, "net", true, "n/a",
+                                         true), ==, "n/b");
+    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", false, "n/a",
+                                         true), ==,
                     "n/a");
-    g_assert_cmpstr(machine_mapping_name(map, "00.0/nets", true, "n/a"), ==,
+    g_assert_cmpstr(machine_mapping_name(map, "00.0/nets", true, "n/a",
+                                         true), ==,
                     "n/a");
-    g_assert_cmpstr(machine_mapping_name(map, "01.0/net", false, "q"), ==,
+    g_assert_cmpstr(machine_mapping_name(map, "01.0/net", false, "q",
+                                         true), ==,
                     "q");
     g_assert_cmpstr(machine_mapping_source_name(map, "00.0/net", "n/b"), ==,
                     "n/a");
@@ -339,7 +344,8 @@ static void test_state(void)
     g_assert_false(machine_mapping_check(map, &err));
     check_error(err, "operation 2 of the map (rename field 'q'");
     err = NULL;
-    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", false, "q"), ==,
+    g_assert_cmpstr(machine_mapping_name(map, "00.0/net", false, "q",
+                                         true), ==,
                     "r");
 
     g_assert_false(machine_mapping_check(map, &err));
@@ -374,7 +380,8 @@ static void test_subsection_unneeded(void)
 
     g_assert_false(machine_mapping_check(map, &err));
     check_error(err, "did not come");
-    machine_mapping_name(map, "net", false, "anything");
+    machine_mapping_name(map, "net", false, "anything",
+                                         true);
     machine_mapping_check(map, &error_abort);
 }
 

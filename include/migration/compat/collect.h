@@ -27,6 +27,15 @@
  */
 MigrationFacts *migration_facts_collect(void);
 
+/**
+ * migration_facts_add_dropped: say that what is to be dropped can be taken
+ *
+ * @facts: of this destination
+ * @source: what the source says of itself
+ */
+void migration_facts_add_dropped(MigrationFacts *facts,
+                                 const MigrationFacts *source);
+
 /* "info vmstate" */
 void hmp_info_vmstate(Monitor *mon, const QDict *qdict);
 

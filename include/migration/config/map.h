@@ -14,6 +14,7 @@
 
 #include "qemu/units.h"
 #include "qapi/qapi-types-machine-config.h"
+#include "qapi/qmp/qlist.h"
 
 /* Limits on a map; more is refused */
 #define MACHINE_MAP_SIZE_MAX (1 * MiB)          /* of the JSON, in bytes */
@@ -37,12 +38,11 @@ MachineMapping *machine_mapping_parse(const char *json, size_t length,
                                       Error **errp);
 
 /**
- * machine_mapping_new: the same, of what was parsed already
+ * machine_mapping_from_qlist: the same, of what was parsed already
  *
- * @operations: is the map's from here on, also on failure
+ * @list: is not changed
  */
-MachineMapping *machine_mapping_new(MachineMapOperationList *operations,
-                                    Error **errp);
+MachineMapping *machine_mapping_from_qlist(const QList *list, Error **errp);
 
 void machine_mapping_free(MachineMapping *map);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MachineMapping, machine_mapping_free)
@@ -80,11 +80,13 @@ MachineMapInfo *machine_mapping_report(const MachineMapping *map);
  * @section: that it is in
  * @subsection: it is one, else a structure
  * @name: what the source calls it
+ * @passes: it goes through now, which is counted
  *
  * Returns: its name, which is @map's, or @name.
  */
 const char *machine_mapping_name(MachineMapping *map, const char *section,
-                                 bool subsection, const char *name);
+                                 bool subsection, const char *name,
+                                 bool passes);
 
 /**
  * machine_mapping_source_name: what the source calls a subsection
