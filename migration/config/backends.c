@@ -220,7 +220,10 @@ static void add_chardevs(Tail *tail)
     for (guint i = 0; i < chardevs->len; i++) {
         const Chardev *chr = chardevs->pdata[i];
 
-        if (!chr->options || g_hash_table_contains(monitors, chr->label) ||
+        /* One that is shared may have a port of the guest on it, too */
+        if (!chr->options ||
+            (g_hash_table_contains(monitors, chr->label) &&
+             chr->options->type != CHARDEV_BACKEND_KIND_MUX) ||
             is_listed(tools, ARRAY_SIZE(tools), chr->label)) {
             continue;
         }

@@ -206,6 +206,11 @@ static void add_nics(Tail *tail, const MachineTypes *types)
             append(text.all, "model", nic->model);
         }
         append(text.all, "macaddr", address);
+        if (nic->nvectors != DEV_NVECTORS_UNSPECIFIED) {
+            g_autofree char *vectors = g_strdup_printf("%d", nic->nvectors);
+
+            append(text.all, "vectors", vectors);
+        }
         g_string_append(text.guest, text.all->str);
         if (nic->netdev) {
             append(text.all, "netdev",

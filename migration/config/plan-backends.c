@@ -1,0 +1,333 @@
+/*
+ * The back ends in the command line that makes a machine
+ *
+ * Implements "Back ends" in "The plan" of docs/devel/migration-v4/adopt.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qapi/qmp/qjson.h"
+#include "qapi/qmp/qlist.h"
+#include "qapi/qmp/qstring.h"
+#include "migration/config/config.h"
+#include "plan-internal.h"
+#include "plan-options.h"
+
+const char *plan_name(const char *id)
+{
+    return id + (*id == '#');
+}
+
+/* What is needed */
+
+void plan_need_texts(Plan *plan, const QObject *object)
+{
+    const QDict *dict = qobject_to(QDict, object);
+    const QString *text = qobject_to(QString, object);
+    const QList *list = qobject_to(QList, object);
+    const QListEntry *e;
+
+    if (text) {
+        g_hash_table_add(plan->needed, g_strdup(qstring_get_str(text)));
+    }
+    if (list) {
+        QLIST_FOREACH_ENTRY(list, e) {
+            plan_need_texts(plan, qlist_entry_obj(e));
+        }
+    }
+    for (const QDictEntry *m = dict ? qdict_first(dict) : NULL; m;
+         m = qdict_next(dict, m)) {
+        plan_need_texts(plan, qdict_entry_value(m));
+    }
+}
+
+static bool was_given(Plan *plan, const MachineConfigBackend *backend)
+{
+    const MachineBackendOption *o = machine_backend_option(backend->kind);
+    const char *id = plan_name(backend->id);
+
+    return plan_member_was_given(plan, o->option, o->id, id) ||
+           (o->other && plan_member_was_given(plan, o->other, "id", id)) ||
+           (plan->side->has_backend &&
+            plan->side->has_backend(backend->kind, id));
+}
+
+bool plan_has_backend(Plan *plan, MachineConfigBackendKind kind,
+                      const char *id)
+{
+    const MachineConfigBackend wanted = { .kind = kind, .id = (char *)id };
+
+    return machine_config_find_backend(plan->config, kind, id) ||
+           was_given(plan, &wanted);
+}
+
+static bool is_needed(Plan *plan, const MachineConfigBackend *backend)
+{
+    return g_hash_table_contains(plan->needed, backend->id);
+}
+
+/*
+ * What is on a hub leads to all that is on it.  Their number is part of no
+ * name, so it is made one.
+ */
+static void need_hub(Plan *plan, const MachineConfigBackend *backend)
+{
+    const QDict *host = qobject_to(QDict, backend->host);
+    g_autofree char *hub = NULL;
+
+    if (backend->kind != MACHINE_CONFIG_BACKEND_KIND_NET ||
+        strcmp(backend->type, "hubport")) {
+        return;
+    }
+    hub = g_strdup_printf("/hub/%" PRId64, qdict_get_try_int(host, "hubid", 0));
+    if (is_needed(plan, backend)) {
+        g_hash_table_add(plan->needed, g_steal_pointer(&hub));
+    } else if (g_hash_table_contains(plan->needed, hub)) {
+        g_hash_table_add(plan->needed, g_strdup(backend->id));
+    }
+}
+
+void plan_need_backends(Plan *plan)
+{
+    MachineConfig *config = plan->config;
+    unsigned before;
+
+    plan_need_texts(plan, config->board->properties);
+    plan_need_texts(plan, config->board->host_properties);
+    for (MachineConfigOptionList *l = config->board->options; l; l = l->next) {
+        g_autoptr(QDict) members = machine_option_parse(l->value->value, NULL);
+        const char *id;
+
+        plan_need_texts(plan, QOBJECT(members));
+        if (strstart(l->value->value, "chardev:", &id)) {
+            g_hash_table_add(plan->needed, g_strdup(id));
+        }
+    }
+    for (MachineConfigDeviceList *l = config->devices; l; l = l->next) {
+        plan_need_texts(plan, l->value->host_properties);
+    }
+    do {
+        before = g_hash_table_size(plan->needed);
+        for (MachineConfigBackendList *l = config->backends; l; l = l->next) {
+            need_hub(plan, l->value);
+            if (is_needed(plan, l->value) && !was_given(plan, l->value)) {
+                plan_need_texts(plan, l->value->host);
+            }
+        }
+    } while (g_hash_table_size(plan->needed) > before);
+}
+
+/* Making them */
+
+static void add_one(Plan *plan, MachineConfigBackend *backend, char *value)
+{
+    const char *option = machine_backend_option(backend->kind)->option;
+
+    if (machine_backend_is_harmless(backend)) {
+        plan_add(plan, option, value);
+    } else {
+        plan_add_reaching(plan, option, value);
+    }
+}
+
+/* One that several share comes with the one that it shares */
+static MachineConfigBackend *find_shared(Plan *plan,
+                                         const MachineConfigBackend *mux)
+{
+    const QDict *host = qobject_to(QDict, mux->host);
+    const char *id = qdict_get_try_str(host, "chardev");
+
+    if (mux->kind != MACHINE_CONFIG_BACKEND_KIND_CHARDEV ||
+        strcmp(mux->type, "mux") || !id) {
+        return NULL;
+    }
+    return machine_config_find_backend(plan->config, mux->kind, id);
+}
+
+static bool is_shared(Plan *plan, const MachineConfigBackend *backend)
+{
+    for (MachineConfigBackendList *l = plan->config->backends; l;
+         l = l->next) {
+        if (find_shared(plan, l->value) == backend) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A copy with the names that others have here */
+static MachineConfigBackend renamed(MachineConfigBackend *backend, QDict *host)
+{
+    const char *netdev = qdict_get_try_str(host, "netdev");
+    MachineConfigBackend copy = *backend;
+
+    if (netdev) {
+        qdict_put_str(host, "netdev", plan_name(netdev));
+    }
+    copy.host = QOBJECT(host);
+    return copy;
+}
+
+/* Those that come with an option of the board */
+static const struct {
+    const char *option;
+    MachineConfigBackendKind kind;
+} within[] = {
+    { "drive", MACHINE_CONFIG_BACKEND_KIND_BLOCK },
+    { "audio", MACHINE_CONFIG_BACKEND_KIND_AUDIO },
+};
+
+static bool is_within(const MachineConfigOption *option,
+                      const MachineConfigBackend *backend)
+{
+    g_autoptr(QDict) members = machine_option_parse(option->value, NULL);
+
+    for (int i = 0; i < ARRAY_SIZE(within); i++) {
+        if (!strcmp(option->option, within[i].option) &&
+            backend->kind == within[i].kind &&
+            !g_strcmp0(qdict_get_try_str(members, "id"), backend->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool comes_with_option(Plan *plan, const MachineConfigBackend *backend)
+{
+    for (MachineConfigOptionList *l = plan->config->board->options; l;
+         l = l->next) {
+        if (is_within(l->value, backend)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void plan_add_backends(Plan *plan)
+{
+    for (MachineConfigBackendList *l = plan->config->backends; l;
+         l = l->next) {
+        MachineConfigBackend *backend = l->value, *shared;
+        g_autoptr(QDict) host =
+            qdict_clone_shallow(qobject_to(QDict, backend->host));
+        MachineConfigBackend copy = renamed(backend, host);
+        g_autofree char *value = NULL;
+
+        if (!is_needed(plan, backend) || was_given(plan, backend) ||
+            is_shared(plan, backend) || comes_with_option(plan, backend)) {
+            continue;
+        }
+        shared = find_shared(plan, backend);
+        value = machine_backend_to_option(shared ?: &copy,
+                                          plan_name(backend->id));
+        if (shared) {
+            g_autofree char *mux = g_strdup_printf("%s,mux=on", value);
+
+            add_one(plan, shared, g_steal_pointer(&mux));
+        } else {
+            add_one(plan, backend, g_steal_pointer(&value));
+        }
+    }
+}
+
+/* Drives of the board */
+
+static char *drive_device(const char *interface, const QDict *members)
+{
+    g_autoptr(QDict) device = qdict_new();
+    const char *media = qdict_get_try_str(members, "media");
+    g_autoptr(GString) json = NULL;
+    unsigned unit = 0;
+
+    qemu_strtoui(qdict_get_try_str(members, "unit") ?: "0", NULL, 10, &unit);
+    qdict_put_str(device, "drive", qdict_get_str(members, "id"));
+    qdict_put_int(device, "unit", unit);
+    if (!strcmp(interface, "ide")) {
+        g_autofree char *bus = g_strdup_printf("ide.%s",
+            qdict_get_try_str(members, "bus") ?: "0");
+
+        qdict_put_str(device, "driver",
+                      g_strcmp0(media, "cdrom") ? "ide-hd" : "ide-cd");
+        qdict_put_str(device, "bus", bus);
+    } else {
+        qdict_put_str(device, "driver", "floppy");
+    }
+    json = qobject_to_json(QOBJECT(device));
+    return g_strdup(json->str);
+}
+
+/* It was given by its name, and has no place yet */
+static void place_drive(Plan *plan, const QDict *members)
+{
+    const char *interface = qdict_get_try_str(members, "if") ?: "";
+
+    if (!strcmp(interface, "pflash")) {
+        plan_add(plan, "machine",
+                 g_strdup_printf("pflash%s=%s", qdict_get_try_str(members, "unit") ?: "0",
+                                 qdict_get_str(members, "id")));
+    } else if (!strcmp(interface, "ide") || !strcmp(interface, "floppy")) {
+        plan_add(plan, "device", drive_device(interface, members));
+    }
+}
+
+void plan_add_drive(Plan *plan, const char *value)
+{
+    g_autoptr(QDict) members = machine_option_parse(value, NULL);
+    const char *id = qdict_get_try_str(members, "id");
+    MachineConfigBackend *backend = !id ? NULL :
+        machine_config_find_backend(plan->config,
+                                    MACHINE_CONFIG_BACKEND_KIND_BLOCK, id);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    if (machine_drive_given(plan->side->options, members,
+                            plan->side->units ?: 2)) {
+        return;
+    }
+    if (backend && was_given(plan, backend)) {
+        place_drive(plan, members);
+        return;
+    }
+    machine_option_append_members(text, members);
+    if (backend && strcmp(backend->type, "none")) {
+        g_autoptr(QDict) host =
+            qdict_clone_shallow(qobject_to(QDict, backend->host));
+
+        qdict_put_str(host, "driver", backend->type);
+        machine_option_append_members(text, host);
+    }
+    if (machine_option_reach("drive", value) == MACHINE_OPTION_HARMLESS &&
+        (!backend || machine_backend_is_harmless(backend))) {
+        plan_add(plan, "drive", g_strdup(text->str));
+    } else {
+        plan_add_reaching(plan, "drive", g_strdup(text->str));
+    }
+}
+
+/* '-audio' makes the back end, too */
+void plan_add_audio(Plan *plan, const char *value)
+{
+    g_autoptr(QDict) members = machine_option_parse(value, NULL);
+    const char *id = qdict_get_try_str(members, "id");
+    MachineConfigBackend *backend = !id ? NULL :
+        machine_config_find_backend(plan->config,
+                                    MACHINE_CONFIG_BACKEND_KIND_AUDIO, id);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    if (machine_option_given(plan->side->options, "audio", value)) {
+        return;
+    }
+    machine_option_append(text, "driver", backend ? backend->type : "none");
+    machine_option_append_members(text, members);
+    if (backend) {
+        machine_option_append_members(text,
+                                      qobject_to(QDict, backend->host));
+    }
+    if (backend && machine_backend_is_harmless(backend) &&
+        !was_given(plan, backend)) {
+        plan_add(plan, "audio", g_strdup(text->str));
+    } else {
+        plan_add_reaching(plan, "audio", g_strdup(text->str));
+    }
+}
