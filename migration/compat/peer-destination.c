@@ -154,6 +154,10 @@ int migration_peer_get_header(QEMUFile *f)
     if (ret) {
         return ret;
     }
+    if (!conversation_machine()->ready(&err)) {
+        qemu_file_set_error_obj(f, -EINVAL, err);
+        return -EINVAL;
+    }
     ret = destination_gets(f, sc, migration_stream_get_header,
                            "the source's hello and configuration");
     if (!ret && !destination_knows(conversation_get(), &err)) {

@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qapi/error.h"
 #include "conversation.h"
@@ -157,6 +158,24 @@ static bool destination_is_asked(QEMUFile *f)
     return true;
 }
 
+/* Version 3 has come, and no other will */
+static int destination_takes_legacy(QEMUFile *f, StreamChannel *sc)
+{
+    Error *err = NULL;
+
+    if (conversation_machine()->legacy(&err)) {
+        return 0;
+    }
+    if (sc) {
+        stream_channel_start(sc);
+    } else {
+        /* Who loads version 3 prints no more than the number */
+        error_reportf_err(error_copy(err), "migration stream: ");
+    }
+    qemu_file_set_error_obj(f, -ENOTSUP, err);
+    return -ENOTSUP;
+}
+
 int migration_peer_answer(QEMUFile *f)
 {
     MigrationIncomingState *mis = migration_incoming_get_current();
@@ -166,13 +185,13 @@ int migration_peer_answer(QEMUFile *f)
     bool asked;
 
     if (!sc) {
-        return 0;
+        return destination_takes_legacy(f, NULL);
     }
     asked = destination_can_answer(sc) && destination_is_asked(f);
     destination_begun();
     if (!asked && !destination_insists()) {
         conversation_set_version(c, STREAM_VERSION_LEGACY);
-        return 0;
+        return destination_takes_legacy(f, sc);
     }
     if (!asked) {
         stream_channel_start(sc);

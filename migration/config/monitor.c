@@ -8,12 +8,15 @@
 
 #include "qemu/osdep.h"
 #include "qapi/qapi-commands-machine-config.h"
+#include "migration/config/adopt.h"
 #include "migration/config/collect.h"
+#include "monitor/hmp.h"
 #include "monitor/monitor.h"
 
 MachineConfig *qmp_query_machine_config(Error **errp)
 {
-    return machine_config_collect();
+    return machine_adopt_waiting() ? machine_adopt_query(errp)
+                                   : machine_config_collect();
 }
 
 void qmp_set_machine_cookie(bool has_cookie, const char *cookie, Error **errp)
@@ -54,9 +57,14 @@ static uint64_t sum_ram(const MachineConfigRamBlockList *l)
 
 void hmp_info_machine_config(Monitor *mon, const QDict *qdict)
 {
-    g_autoptr(MachineConfig) config = machine_config_collect();
-    g_autoptr(GString) json = machine_config_to_json(config);
+    Error *err = NULL;
+    g_autoptr(MachineConfig) config = qmp_query_machine_config(&err);
+    g_autoptr(GString) json = NULL;
 
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    json = machine_config_to_json(config);
     monitor_printf(mon, "machine: %s", config->board->type);
     if (config->board->has_guest_type) {
         monitor_printf(mon, ", to the guest %s", config->board->guest_type);

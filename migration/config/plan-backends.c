@@ -215,7 +215,10 @@ void plan_add_backends(Plan *plan)
         MachineConfigBackend copy = renamed(backend, host);
         g_autofree char *value = NULL;
 
-        if (!is_needed(plan, backend) || was_given(plan, backend) ||
+        /* Something may be plugged in later that leads to it */
+        if (!(is_needed(plan, backend) ||
+              machine_backend_is_harmless(backend)) ||
+            was_given(plan, backend) ||
             is_shared(plan, backend) || comes_with_option(plan, backend)) {
             continue;
         }

@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-machine-config.h"
 #include "migration/compat/peer.h"
+#include "migration/config/adopt.h"
 #include "migration/config/collect.h"
 #include "migration/config/compare.h"
 #include "migration/config/config.h"
@@ -121,6 +122,17 @@ bool machine_travel_compare(MachineConfig *source, Error **errp)
     return !refuse;
 }
 
+/* Of -M incoming it may have to be made first */
+static bool ready(Error **errp)
+{
+    return !arrived || machine_adopt_arrived(arrived, errp);
+}
+
+static bool legacy(Error **errp)
+{
+    return !machine_adopt_refuses_legacy(errp);
+}
+
 static bool check(Error **errp)
 {
     g_autoptr(MachineConfig) source = g_steal_pointer(&arrived);
@@ -173,6 +185,8 @@ void machine_travel_class_init(ObjectClass *klass)
         .arrived = machine_arrived,
     };
     static const MigrationPeerMachine peer = {
+        .ready = ready,
+        .legacy = legacy,
         .check = check,
         .differences = found,
         .told = told,

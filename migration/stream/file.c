@@ -258,7 +258,8 @@ int migration_stream_refuse_version(QEMUFile *f, uint32_t version)
 
     error_setg(&err, "the stream is of version %" PRIu32 ", but machine type "
                "'%s' expects version %d here", version,
-               MACHINE_GET_CLASS(current_machine)->name, ours);
+               current_machine ? MACHINE_GET_CLASS(current_machine)->name
+                               : "incoming", ours);
     if (version == STREAM_VERSION || version == QEMU_VM_FILE_VERSION) {
         error_append_hint(&err, "Start this side with -global "
                           "migration.stream-version=%" PRIu32 ", or the other "

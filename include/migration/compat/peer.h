@@ -45,6 +45,21 @@ void hmp_info_migrate_peer(Monitor *mon, const MigrationPeerInfo *info);
 /* What knows whether the machine that arrives is this one */
 typedef struct MigrationPeerMachine {
     /**
+     * ready: is there a machine that the one that has arrived can become?
+     *
+     * Asked once, before anything is answered; in a migration it may let the
+     * coroutine wait until there is one.
+     *
+     * Returns: %true, or %false with @errp set.
+     */
+    bool (*ready)(Error **errp);
+    /**
+     * legacy: can a stream be loaded that says nothing of a machine?
+     *
+     * Returns: %true, or %false with @errp set.
+     */
+    bool (*legacy)(Error **errp);
+    /**
      * check: may the machine that has arrived be loaded into this one?
      *
      * Asked before anything of it is; also more than once.
