@@ -26,6 +26,7 @@
 #include "migration/savevm.h"
 #include "migration/stream/file.h"
 #include "migration/stream/index.h"
+#include "migration/stream/tls.h"
 #include "trace.h"
 
 /* How often a wait looks at what nobody tells it, in milliseconds */
@@ -451,6 +452,9 @@ bool migration_peer_hand_over(MigrationState *s)
         if (conversation_handover(c) != MIGRATION_HANDOVER_REFUSED) {
             source_doubt(s, c);
         }
+    }
+    if (conversation_handover(c) == MIGRATION_HANDOVER_DONE) {
+        migration_tls_bye(migration_stream_transport(s->to_dst_file));
     }
     source_hang_up(s);
 

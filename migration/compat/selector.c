@@ -17,6 +17,7 @@
 #include "migration/compat/selector.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/file.h"
+#include "migration/stream/tls.h"
 #include "migration/migration.h"
 #include "migration/misc.h"
 #include "migration/qemu-file.h"
@@ -220,6 +221,7 @@ static QEMUFile *new_connection(QIOChannel *ioc, bool outgoing, bool resumed,
     StreamChannel *sc;
     QEMUFile *f;
 
+    migration_tls_begin(ioc);
     if (resumed) {
         stream_index_resume(*kept);
     } else {

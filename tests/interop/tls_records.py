@@ -4,13 +4,14 @@
 this processor does fast unless the credential says otherwise.
 """
 
+import contextlib
 import os
 import pathlib
 import struct
 
 from harness.qemu import (BUILT, STOCK, Qemu, migrate, tempdir, wait_migration)
 from harness.tap import Tap, check, equal
-from interop.link import Link
+from interop.link import CHUNK, Link
 from interop.live import prepare
 from interop.tls import credentials, make_psk, make_x509
 
@@ -22,8 +23,9 @@ HANDSHAKE, DATA = 22, 23
 SERVER_HELLO = 2
 SUITES = {0x1301: 'AES-128-GCM', 0x1302: 'AES-256-GCM',
           0x1303: 'CHACHA20-POLY1305', 0x1304: 'AES-128-CCM'}
-# Of a record's plain text; TLS 1.3 adds its type and a tag
-FULL, ADDED = 16384, 17
+# Of a record's plain text; TLS 1.3 adds its type and a tag.  An alert has 2
+# bytes, and is not sent but to say goodbye.
+FULL, ADDED, BYE = 16384, 17, 2
 CHACHA = 'NORMAL:-CIPHER-ALL:+CHACHA20-POLY1305'
 
 
@@ -65,6 +67,21 @@ class Listening(Link):
         self._start(self._forward, source, destination, self.sent[-1])
         self._start(self._forward, destination, source, self.answered[-1])
 
+    def _forward(self, origin, target, watch, back=False):
+        """One side may be gone when the other says goodbye."""
+        with contextlib.suppress(OSError):
+            while data := origin.recv(CHUNK):
+                watch(data)
+                with contextlib.suppress(OSError):
+                    target.sendall(data)
+        with contextlib.suppress(OSError):
+            self._ended(origin, target)
+
+    def settle(self):
+        """Waits until all that was sent has come by; both sides have gone."""
+        for thread in self.threads[1:]:
+            thread.join(30)
+
 
 def fast():
     """What this processor has instructions for."""
@@ -85,21 +102,27 @@ def listen(version, kind, multifd=False, priority=None, source=BUILT,
         path = directory / 'random'
         path.write_bytes(os.urandom(RANDOM))
         common = ['-S', '-m', '48M', '-nodefaults']
+        # Only the source loads the file, which is a difference
+        alike = ['-global', 'migration.config-check=off'] * (version == 4)
         with Qemu(source, *common, *creds['client'], '-device',
                   f'loader,file={path},addr={8 * MIB:#x},force-raw=on',
                   machine=MACHINES[version]) as src, \
-             Qemu(destination, *common, *creds['server'], incoming='defer',
-                  machine=MACHINES[version]) as dst:
+             Qemu(destination, *common, *alike, *creds['server'],
+                  incoming='defer', machine=MACHINES[version]) as dst:
             prepare((src, dst), {'multifd': multifd},
                     {'tls-creds': 'tls', 'tls-hostname': 'localhost'})
             dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
             with Listening(dst.listens_at()) as link:
                 migrate(src, link.uri)
                 wait_migration(dst)
+                link.shown = [vm.qmp('query-migrate').get('tls')
+                              for vm in (src, dst)]
+                link.said = src.hmp('info migrate')
                 for name in ('here', 'there'):
                     vm = src if name == 'here' else dst
                     vm.qmp('pmemsave', val=8 * MIB, size=RANDOM,
                            filename=str(directory / name))
+                link.settle()
                 check((directory / 'here').read_bytes() ==
                       (directory / 'there').read_bytes() == path.read_bytes(),
                       'the memory did not arrive')
@@ -133,6 +156,45 @@ def priority_counts(kind):
           'cipher')
 
 
+def shown(kind):
+    """query-migrate and info migrate show what is on the wire."""
+    link = listen(4, kind)
+    suite = suites(link)
+    for side in link.shown:
+        equal(side, {'protocol': 'TLS1.3', 'cipher': suite}, 'shown')
+    check(f'TLS: TLS1.3, {suite}' in link.said, link.said)
+
+
+def goodbye(version, multifd):
+    """Each connection ends with it, and has it once."""
+    link = listen(version, 'psk', multifd)
+    equal(len(link.sent), 3 if multifd else 1, 'connections')
+    for records in link.sent:
+        equal(records.sizes[-1], BYE, 'last record')
+        equal(records.sizes.count(BYE), 1, 'goodbyes')
+
+
+def nothing_without():
+    """No session is shown where there is none, nor one of before."""
+    with tempdir() as directory:
+        where = make_psk(directory / 'tls')
+        with Qemu(BUILT, '-S', *credentials('psk', where, 'client'),
+                  machine=MACHINES[4]) as src:
+            check('tls' not in src.qmp('query-migrate'), 'a session before')
+            for creds in 'tls', '':
+                args = credentials('psk', where, 'server')
+                with Qemu(BUILT, *args, machine=MACHINES[4],
+                          incoming='defer') as dst:
+                    prepare((src, dst), {}, {'tls-creds': creds})
+                    dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+                    migrate(src, dst.listens_at())
+                    for vm in src, dst:
+                        equal('tls' in vm.qmp('query-migrate'), bool(creds),
+                              f'a session of {vm.name}')
+                src.qmp('cont')
+                src.qmp('stop')
+
+
 def with_stock(source, destination, multifd):
     listen(3, 'psk', multifd, None, source, destination)
 
@@ -149,6 +211,14 @@ with Tap('TLS on the wire') as t:
             t.case(f'{kind}{how}: a fast cipher', cipher, kind, multifd)
         t.case(f'{kind}: the credential\'s own priority', priority_counts,
                kind)
+    for version in MACHINES:
+        for multifd in False, True:
+            how = ', multifd' if multifd else ''
+            t.case(f'version {version}{how}: sessions end properly', goodbye,
+                   version, multifd)
+    for kind in KINDS:
+        t.case(f'{kind}: the session is shown', shown, kind)
+    t.case('no session is shown where there is none', nothing_without)
     for multifd in False, True:
         how = ', multifd' if multifd else ''
         t.case(f'to the distribution\'s{how}', with_stock, BUILT, STOCK,
