@@ -328,6 +328,7 @@ void plan_add_audio(Plan *plan, const char *value)
                                       qobject_to(QDict, backend->host));
     }
     if (backend && machine_backend_is_harmless(backend) &&
+        machine_option_reach("audio", value) == MACHINE_OPTION_HARMLESS &&
         !was_given(plan, backend)) {
         plan_add(plan, "audio", g_strdup(text->str));
     } else {

@@ -162,8 +162,9 @@ bool machine_option_given(const GPtrArray *options, const char *option,
 
 bool machine_property_given(const GPtrArray *options, const char *property)
 {
-    /* -bios is the only one that has another name there */
-    const char *own = !strcmp(property, "firmware") ? "bios" : property;
+    /* Options of their own that are not called after the property */
+    const char *own = !strcmp(property, "firmware") ? "bios" :
+                      !strcmp(property, "memory") ? "m" : property;
 
     for (unsigned i = 0; options && i < options->len; i += 2) {
         const char *option = options->pdata[i];

@@ -13,6 +13,10 @@
 #include "qapi/qmp/qstring.h"
 #include "plan-options.h"
 
+/* Of members: those of QAPI's names, and of properties' */
+#define NAME_CHARACTERS \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
 /* Reading */
 
 /* The text up to a comma that is not doubled; @p is moved behind the comma */
@@ -239,4 +243,26 @@ void machine_option_append_members(GString *option, const QDict *members)
         machine_option_append_object(option, qdict_entry_key(e),
                                      qdict_entry_value(e));
     }
+}
+
+const char *machine_option_bad_name(const QObject *value)
+{
+    const QDict *dict = qobject_to(QDict, value);
+    const QList *list = qobject_to(QList, value);
+    const char *bad = NULL;
+    const QListEntry *le;
+
+    if (list) {
+        QLIST_FOREACH_ENTRY(list, le) {
+            bad = bad ?: machine_option_bad_name(qlist_entry_obj(le));
+        }
+    }
+    for (const QDictEntry *e = dict ? qdict_first(dict) : NULL; e && !bad;
+         e = qdict_next(dict, e)) {
+        const char *name = qdict_entry_key(e);
+
+        bad = name[strspn(name, NAME_CHARACTERS)] || !*name ? name :
+            machine_option_bad_name(qdict_entry_value(e));
+    }
+    return bad;
 }

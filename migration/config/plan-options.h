@@ -38,6 +38,12 @@ void machine_option_append_object(GString *option, const char *name,
 /* The same for each member */
 void machine_option_append_members(GString *option, const QDict *members);
 
+/*
+ * A member's name, at any depth, that would be more than a name in an option;
+ * %NULL if there is none
+ */
+const char *machine_option_bad_name(const QObject *value);
+
 /* The members of one of -numa */
 void machine_option_append_numa(GString *option, const QDict *members);
 

@@ -118,6 +118,16 @@ static bool is_boards_own(Plan *plan, const char *property,
     return false;
 }
 
+/* A name in an option that is no JSON must not be more than a name */
+static void check_names(Plan *plan, const QObject *value)
+{
+    const char *bad = machine_option_bad_name(value);
+
+    if (bad && !plan->err) {
+        error_setg(&plan->err, "'%s' is no name of a property", bad);
+    }
+}
+
 static void add_board(Plan *plan)
 {
     MachineConfigBoard *board = plan->config->board;
@@ -131,12 +141,14 @@ static void add_board(Plan *plan)
     for (int i = 0; i < ARRAY_SIZE(parts); i++) {
         const QDict *dict = parts[i];
 
+        check_names(plan, QOBJECT(dict));
         for (const QDictEntry *e = qdict_first(dict); e;
              e = qdict_next(dict, e)) {
             const char *name = qdict_entry_key(e);
             g_autoptr(GString) alone = g_string_new(NULL);
 
             if (!is_set(board->set, name) ||
+                machine_property_given(plan->side->options, name) ||
                 is_boards_own(plan, name, qdict_entry_value(e))) {
                 continue;
             }
@@ -144,7 +156,7 @@ static void add_board(Plan *plan)
             if (!machine_board_property_reaches_host(name)) {
                 g_string_append_printf(text, "%s%s", alone->len ? "," : "",
                                        alone->str);
-            } else if (!machine_property_given(plan->side->options, name)) {
+            } else {
                 plan_add_reaching(plan, "machine", g_strdup(alone->str));
             }
         }
@@ -156,10 +168,15 @@ static void add_accelerator(Plan *plan)
 {
     if (!was_given(plan, "accel") && !was_given(plan, "enable-kvm") &&
         !machine_property_given(plan->side->options, "accel")) {
+        const char *name = plan->config->board->accelerator;
         g_autoptr(GString) text = g_string_new(NULL);
 
-        machine_option_append(text, NULL, plan->config->board->accelerator);
-        plan_add(plan, "accel", g_strdup(text->str));
+        machine_option_append(text, NULL, name);
+        if (machine_accelerator_is_harmless(name)) {
+            plan_add(plan, "accel", g_strdup(text->str));
+        } else {
+            plan_add_reaching(plan, "accel", g_strdup(text->str));
+        }
     }
 }
 
@@ -168,7 +185,8 @@ static void add_cpu(Plan *plan)
     MachineConfigCpu *cpu = plan->config->cpu;
 
     /* '-machine none' has none; and 'help' is no model, but ends QEMU */
-    if (!*cpu->model || !strcmp(cpu->model, "none")) {
+    if (!*cpu->model || !strcmp(cpu->model, "none") ||
+        was_given(plan, "cpu")) {
         return;
     }
     if (strchr(cpu->model, ',') || !strcmp(cpu->model, "help") ||
@@ -190,6 +208,7 @@ static void add_globals(Plan *plan)
         g_autoptr(GString) text = g_string_new(NULL);
         const char *type = plan->side->property_type
             ? plan->side->property_type(g->driver, g->property) : NULL;
+        g_autoptr(QString) value = qstring_from_str(g->value);
 
         if (!strcmp(g->driver, "migration") ||
             machine_global_given(plan->side->options, g)) {
@@ -198,7 +217,8 @@ static void add_globals(Plan *plan)
         machine_option_append(text, "driver", g->driver);
         machine_option_append(text, "property", g->property);
         machine_option_append(text, "value", g->value);
-        if (machine_property_reaches_host(g->driver, g->property, type)) {
+        if (machine_property_reaches_host(g->property, type,
+                                          QOBJECT(value))) {
             plan_add_reaching(plan, "global", g_strdup(text->str));
         } else {
             plan_add(plan, "global", g_strdup(text->str));
@@ -212,6 +232,9 @@ static void add_numa(Plan *plan)
     QDict *board = qdict_get_qdict(config, "board");
     QListEntry *e;
 
+    if (was_given(plan, "numa")) {
+        return;
+    }
     QLIST_FOREACH_ENTRY(qdict_get_qlist(board, "numa"), e) {
         QDict *node = qobject_to(QDict, qlist_entry_obj(e));
         g_autoptr(GString) text = g_string_new(NULL);
@@ -386,8 +409,8 @@ static void add_device(Plan *plan, MachineConfigDevice *device)
             }
             type = plan->side->property_type
                  ? plan->side->property_type(device->driver, name) : NULL;
-            reaches |= machine_property_reaches_host(device->driver, name,
-                                                     type);
+            reaches |= machine_property_reaches_host(name, type,
+                                                     qdict_entry_value(e));
             put_named(plan, dict, name, qdict_entry_value(e));
         }
     }
@@ -396,6 +419,34 @@ static void add_device(Plan *plan, MachineConfigDevice *device)
         plan_add_reaching(plan, "device", g_strdup(json->str));
     } else {
         plan_add(plan, "device", g_strdup(json->str));
+    }
+}
+
+/*
+ * A sound card that names no back end takes the first that there is; if there
+ * is none it looks for one on the host.
+ */
+static void add_sound(Plan *plan)
+{
+    const MachinePlanSide *side = plan->side;
+    bool wanted = false, there = side->trust || was_given(plan, "audiodev") ||
+                                 was_given(plan, "audio");
+
+    for (unsigned i = 0; i < plan->arguments->len; i++) {
+        there |= !strcmp(plan->arguments->pdata[i], "-audiodev") ||
+                 !strcmp(plan->arguments->pdata[i], "-audio");
+    }
+    for (MachineConfigDeviceList *l = plan->config->devices;
+         l && side->property_type; l = l->next) {
+        const QDict *host = qobject_to(QDict, l->value->host_properties);
+
+        /* The board's speaker is silent then */
+        wanted |= l->value->origin == MACHINE_CONFIG_ORIGIN_USER &&
+                  side->property_type(l->value->driver, "audiodev") &&
+                  !*(qdict_get_try_str(host, "audiodev") ?: "");
+    }
+    if (wanted && !there) {
+        plan_add_reaching(plan, "audiodev", g_strdup("none,id=audio"));
     }
 }
 
@@ -419,6 +470,7 @@ static void plan_all(Plan *plan)
             add_device(plan, device);
         }
     }
+    add_sound(plan);
 }
 
 GPtrArray *machine_plan(MachineConfig *config, const MachinePlanSide *side,

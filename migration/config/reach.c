@@ -11,7 +11,9 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qapi/qmp/qobject.h"
+#include "qapi/qmp/qstring.h"
 #include "migration/config/plan.h"
+#include "plan-options.h"
 
 /*
  * Back ends that can be made on the word of a stream, and the options that
@@ -92,7 +94,7 @@ bool machine_backend_is_harmless(const MachineConfigBackend *backend)
             return false;
         }
     }
-    return row && host;
+    return row && host && !machine_option_bad_name(backend->host);
 }
 
 /* Devices that open something of the host by themselves */
@@ -130,14 +132,35 @@ static const char reaching_properties[] =
     "pubkey privkey counter entropy socket ifname script downscript shm "
     "wwpn mem-path rendernode map trace log logfile dumpfile";
 
-bool machine_property_reaches_host(const char *driver, const char *property,
-                                   const char *type)
+/* A number or a truth, which is no name of anything */
+static bool is_no_name(const char *text)
 {
+    uint64_t number;
+
+    return !qemu_strtou64(text, NULL, 0, &number) ||
+           is_among("on off yes no true false auto", text);
+}
+
+bool machine_property_reaches_host(const char *property, const char *type,
+                                   const QObject *value)
+{
+    const QString *text = qobject_to(QString, value);
+
+    if (text && !*qstring_get_str(text)) {
+        /* Such as a ROM that there is none of */
+        return false;
+    }
     if (is_among(reaching_properties, property)) {
         return true;
     }
-    return type && (!strcmp(type, "str") || !strcmp(type, "string")) &&
+    return text && !is_no_name(qstring_get_str(text)) &&
+           (!type || !strcmp(type, "str") || !strcmp(type, "string")) &&
            !is_among(harmless_texts, property);
+}
+
+bool machine_accelerator_is_harmless(const char *name)
+{
+    return is_among("tcg kvm qtest", name);
 }
 
 bool machine_board_property_reaches_host(const char *property)
@@ -158,6 +181,7 @@ static const struct {
     { "vga", "model", "model retrace" },
     { "nic", NULL, "model macaddr netdev vectors" },
     { "drive", NULL, "if bus unit media id" },
+    { "audio", NULL, "model id" },
     { "smbios", NULL, "type vendor version date release uefi manufacturer "
       "product serial uuid sku family asset location sock_pfx part max-speed "
       "current-speed processor-id loc_pfx bank speed value internal_reference "

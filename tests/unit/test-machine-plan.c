@@ -187,6 +187,20 @@ static void test_reach(void)
         { "", "{'option': 'serial', 'value': 'chardev:s'}", "",
           "{'kind': 'chardev', 'id': 's', 'type': 'null', 'guest': {},"
           " 'host': {'size': {'path': '/x'}}}", "-chardev " },
+        { "", "{'option': 'drive', 'value': 'if=ide,bus=0,unit=0,id=d'}", "",
+          "{'kind': 'block', 'id': 'd', 'type': 'null-co', 'guest': {},"
+          " 'host': {'cache': {'a=1,file': '/x'}}}", "-drive " },
+        { "", "{'option': 'audio', 'value': 'model=hda,id=a,driver=pa'}", "",
+          "{'kind': 'audio', 'id': 'a', 'type': 'none', 'guest': {},"
+          " 'host': {}}", "-audio " },
+        { "", "",
+          "{'path': '/p', 'driver': 'new-kind', 'origin': 'user',"
+          " 'properties': {'unheard-of': 'x'}, 'host-properties': {},"
+          " 'set': ['unheard-of']}", "", "-device " },
+        { "", "",
+          "{'path': '/p', 'driver': 'new-kind', 'origin': 'user',"
+          " 'properties': {'fd': '3'}, 'host-properties': {},"
+          " 'set': ['fd']}", "", "-device " },
     };
     const MachinePlanSide nothing = { };
     const MachinePlanSide trust = { .trust = true };
@@ -220,6 +234,21 @@ static void test_tricks(void)
         config->board->type = g_strdup("pc,kernel=/etc/x");
         line = plan(config, &nothing, &error_abort);
         g_assert_nonnull(strstr(line, "-machine pc,,kernel=/etc/x,"));
+    }
+    for (int i = 0; i < 2; i++) {
+        static const char *const names[] = { "a=1,kernel", "" };
+        MachineConfig *config = machine(", 'memory'", "", "", "");
+        QDict *properties = qobject_to(QDict, config->board->properties);
+
+        qdict_put_str(qdict_get_qdict(properties, "memory"), names[i], "/x");
+        expect_missing(config, &nothing, "is no name of a property");
+    }
+    {
+        MachineConfig *config = machine("", "", "", "");
+
+        g_free(config->board->accelerator);
+        config->board->accelerator = g_strdup("xen");
+        expect_missing(config, &nothing, "-accel 'xen'");
     }
     {
         MachineConfig *config = machine("", "", "", "");

@@ -76,12 +76,15 @@ QDict *machine_option_parse(const char *value, const char *implied);
 bool machine_backend_is_harmless(const MachineConfigBackend *backend);
 
 /*
- * Does a device's property lead to the host?
+ * Does a device's property lead to the host, if it has this value?
  *
  * @type: of the property in QOM's words, or %NULL if it is not known
  */
-bool machine_property_reaches_host(const char *driver, const char *property,
-                                   const char *type);
+bool machine_property_reaches_host(const char *property, const char *type,
+                                   const QObject *value);
+
+/* Does it open no more than every accelerator does? */
+bool machine_accelerator_is_harmless(const char *name);
 
 /* Does a device lead to the host, whatever its properties say? */
 bool machine_driver_reaches_host(const char *driver);
