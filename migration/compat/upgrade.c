@@ -190,8 +190,12 @@ int migration_peer_answer(QEMUFile *f)
     asked = destination_can_answer(sc) && destination_is_asked(f);
     destination_begun();
     if (!asked && !destination_insists()) {
-        conversation_set_version(c, STREAM_VERSION_LEGACY);
-        return destination_takes_legacy(f, sc);
+        int ret = destination_takes_legacy(f, sc);
+
+        if (!ret) {
+            conversation_set_version(c, STREAM_VERSION_LEGACY);
+        }
+        return ret;
     }
     if (!asked) {
         stream_channel_start(sc);

@@ -97,8 +97,7 @@ static BlockDriverState *open_image(const char *option, const char *value,
 static bool has_snapshot(BlockDriverState *bs, const char *name,
                          QEMUSnapshotInfo *snapshot)
 {
-    return bdrv_can_snapshot(bs) &&
-           bdrv_snapshot_find(bs, snapshot, name) >= 0 &&
+    return bdrv_snapshot_find(bs, snapshot, name) >= 0 &&
            snapshot->vm_state_size;
 }
 

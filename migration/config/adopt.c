@@ -21,6 +21,7 @@
 #include "qapi/qapi-commands-migration.h"
 #include "qemu/accel.h"
 #include "qemu/config-file.h"
+#include "qemu/error-last.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/option.h"
@@ -29,6 +30,7 @@
 #include "sysemu/runstate.h"
 #include "sysemu/sysemu.h"
 #include "migration/compat/incoming.h"
+#include "migration/compat/peer.h"
 #include "migration/config/adopt.h"
 #include "migration/config/config.h"
 #include "migration/config/mapping.h"
@@ -336,6 +338,24 @@ static void read_snapshot(const char *name)
     take(config, &error_fatal);
 }
 
+/*
+ * What is wrong with the options turns out when they are used, and ends this
+ * process; the source is told why.
+ */
+static void tell_source(void)
+{
+    const char *reported = error_report_last();
+    Error *err = NULL;
+
+    if (!adopt.co) {
+        return;
+    }
+    error_setg(&err, "The machine that arrives cannot be made: %s",
+               reported ?: "QEMU has ended");
+    migration_peer_refuse(migration_incoming_get_current()->from_src_file, err);
+    error_free(err);
+}
+
 int machine_adopt_wait(const char *incoming, const char *loadvm, char ***argv)
 {
     remember_migration();
@@ -351,6 +371,8 @@ int machine_adopt_wait(const char *incoming, const char *loadvm, char ***argv)
             exit(EXIT_SUCCESS);
         }
     }
+    error_report_forget();
+    atexit(tell_source);
     /* In front stands the program, in its place */
     g_ptr_array_insert(adopt.plan, 0, g_strdup(g_get_prgname()));
     *argv = (char **)adopt.plan->pdata;
