@@ -99,6 +99,15 @@ void machine_add_block_backends(MachineConfigBackendList ***tail,
                                 const MachineTypes *types);
 
 /**
+ * machine_noted_device: the how-manieth a device is that was asked for
+ *
+ * @dev: one that was asked for
+ *
+ * Returns: its number; later ones have higher ones.
+ */
+size_t machine_noted_device(const DeviceState *dev);
+
+/**
  * machine_noted_netdev: what a network client was made of
  *
  * Returns: what was noted, or %NULL.

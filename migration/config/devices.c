@@ -23,11 +23,18 @@
 #include "qom/qom-qobject.h"
 #include "collect-parts.h"
 
+/* A device, and when it, or what it is on, was asked for */
+typedef struct MadeDevice {
+    size_t number;
+    guint place;                /* in the walk */
+    MachineConfigDevice *device;
+} MadeDevice;
+
 typedef struct Walk {
     MachineTypes *types;
     GHashTable *paths;          /* of a DeviceState, to its path */
     GHashTable *used;           /* paths */
-    MachineConfigDeviceList **tail;
+    GArray *made;               /* of MadeDevice */
 } Walk;
 
 static char *pci_address(DeviceState *dev)
@@ -174,6 +181,24 @@ static MachineConfigOrigin find_origin(DeviceState *dev)
     return MACHINE_CONFIG_ORIGIN_BOARD;
 }
 
+/*
+ * When was it made?  That of all that it is on and is a part of which was asked
+ * for last; the board is there first.
+ */
+static size_t find_number(DeviceState *dev)
+{
+    size_t number = 0;
+
+    while (dev) {
+        if (find_origin(dev) == MACHINE_CONFIG_ORIGIN_USER) {
+            number = MAX(number, machine_noted_device(dev));
+        }
+        dev = dev->parent_bus && dev->parent_bus->parent
+              ? dev->parent_bus->parent : find_owner(dev);
+    }
+    return number;
+}
+
 /* Buses of a device come last made first */
 static GPtrArray *list_buses(DeviceState *dev)
 {
@@ -291,25 +316,27 @@ static void add_device(Walk *walk, DeviceState *dev, const char *address,
                        const QDict *given)
 {
     MachineConfigDevice *device = g_new0(MachineConfigDevice, 1);
+    MadeDevice made = { find_number(dev), walk->made->len, device };
     g_autoptr(GPtrArray) below = list_buses(dev);
 
     device->path = g_strdup(g_hash_table_lookup(walk->paths, dev));
     device->driver = g_strdup(object_get_typename(OBJECT(dev)));
-    device->has_id = dev->id;
-    device->id = g_strdup(dev->id);
+    device->origin = find_origin(dev);
+    /* A part may have that of what it is a part of */
+    device->has_id = dev->id && device->origin == MACHINE_CONFIG_ORIGIN_USER;
+    device->id = device->has_id ? g_strdup(dev->id) : NULL;
     device->has_bus = dev->parent_bus &&
                       dev->parent_bus != sysbus_get_default();
     device->bus = device->has_bus ? g_strdup(dev->parent_bus->name) : NULL;
     device->has_address = address;
     device->address = g_strdup(address);
-    device->origin = find_origin(dev);
     device->has_hotplugged = device->hotplugged = dev->hotplugged;
     if (object_dynamic_cast(OBJECT(dev), TYPE_CPU)) {
         read_cpu(dev, find_place(dev), device);
     } else {
         read_device(walk, dev, given, device);
     }
-    QAPI_LIST_APPEND(walk->tail, device);
+    g_array_append_val(walk->made, made);
     for (guint i = 0; i < below->len; i++) {
         walk_bus(walk, below->pdata[i]);
     }
@@ -386,17 +413,34 @@ static void walk_busless(Walk *walk)
     }
 }
 
+/* What is on a device, or is a part of one, comes after it in both */
+static int compare_made(const void *a, const void *b)
+{
+    const MadeDevice *x = a, *y = b;
+
+    if (x->number != y->number) {
+        return x->number < y->number ? -1 : 1;
+    }
+    return x->place < y->place ? -1 : 1;
+}
+
 MachineConfigDeviceList *machine_collect_devices(MachineTypes *types)
 {
     g_autoptr(GHashTable) paths = g_hash_table_new(NULL, NULL);
     g_autoptr(GHashTable) used = g_hash_table_new_full(g_str_hash, g_str_equal,
                                                        g_free, NULL);
+    g_autoptr(GArray) made = g_array_new(false, false, sizeof(MadeDevice));
     MachineConfigDeviceList *devices = NULL;
     Walk walk = {
-        .types = types, .paths = paths, .used = used, .tail = &devices,
+        .types = types, .paths = paths, .used = used, .made = made,
     };
 
     walk_bus(&walk, sysbus_get_default());
     walk_busless(&walk);
+    qsort(made->data, made->len, sizeof(MadeDevice), compare_made);
+    for (guint i = made->len; i; i--) {
+        QAPI_LIST_PREPEND(devices,
+                          g_array_index(made, MadeDevice, i - 1).device);
+    }
     return devices;
 }

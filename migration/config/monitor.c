@@ -45,6 +45,34 @@ static void print_device(Monitor *mon, const MachineConfigDevice *device)
     monitor_printf(mon, "%s\n", device->has_hotplugged ? ", plugged in" : "");
 }
 
+/* As a tree: what is below a path comes right behind it */
+static int compare_paths(const void *a, const void *b)
+{
+    const MachineConfigDevice *const *x = a, *const *y = b;
+    const char *p = (*x)->path, *q = (*y)->path;
+
+    while (*p && *p == *q) {
+        p++;
+        q++;
+    }
+    return (*p == '/' ? 1 : (unsigned char)*p) -
+           (*q == '/' ? 1 : (unsigned char)*q);
+}
+
+static void print_devices(Monitor *mon, const MachineConfigDeviceList *l)
+{
+    g_autoptr(GPtrArray) devices = g_ptr_array_new();
+
+    for (; l; l = l->next) {
+        g_ptr_array_add(devices, l->value);
+    }
+    qsort(devices->pdata, devices->len, sizeof(devices->pdata[0]),
+          compare_paths);
+    for (guint i = 0; i < devices->len; i++) {
+        print_device(mon, devices->pdata[i]);
+    }
+}
+
 static uint64_t sum_ram(const MachineConfigRamBlockList *l)
 {
     uint64_t sum = 0;
@@ -76,7 +104,5 @@ void hmp_info_machine_config(Monitor *mon, const QDict *qdict)
     monitor_printf(mon, "memory: %" PRIu64 " KiB that travel\n",
                    sum_ram(config->ram_blocks) / KiB);
     monitor_printf(mon, "size: %zu bytes\ndevices:\n", json->len);
-    for (MachineConfigDeviceList *l = config->devices; l; l = l->next) {
-        print_device(mon, l->value);
-    }
+    print_devices(mon, config->devices);
 }

@@ -14,6 +14,7 @@
 #include "migration/config/notes.h"
 #include "collect-parts.h"
 
+static GHashTable *devices;     /* DeviceState to a number */
 static GHashTable *netdevs;     /* id to Netdev */
 static GPtrArray *audiodevs;    /* of Audiodev */
 static char *audio;
@@ -45,6 +46,25 @@ void machine_config_note_netdev(const Netdev *netdev)
 const Netdev *machine_noted_netdev(const char *id)
 {
     return netdevs ? g_hash_table_lookup(netdevs, id) : NULL;
+}
+
+/*
+ * A device that is gone stays here until another takes its place in memory:
+ * nobody asks for it.
+ */
+void machine_config_note_device(const DeviceState *dev)
+{
+    static size_t count;
+
+    if (!devices) {
+        devices = g_hash_table_new(NULL, NULL);
+    }
+    g_hash_table_insert(devices, (gpointer)dev, GSIZE_TO_POINTER(++count));
+}
+
+size_t machine_noted_device(const DeviceState *dev)
+{
+    return devices ? GPOINTER_TO_SIZE(g_hash_table_lookup(devices, dev)) : 0;
 }
 
 void machine_config_note_audiodev(const Audiodev *audiodev)

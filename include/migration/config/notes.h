@@ -12,6 +12,7 @@
 
 #include "qapi/qapi-types-audio.h"
 #include "qapi/qapi-types-net.h"
+#include "qemu/typedefs.h"
 
 /**
  * machine_config_note_netdev: a network client was made
@@ -34,6 +35,13 @@ void machine_config_note_audiodev(const Audiodev *audiodev);
  * @audiodev: the id of its back end
  */
 void machine_config_note_audio(const char *model, const char *audiodev);
+
+/**
+ * machine_config_note_device: a device was asked for
+ *
+ * @dev: counts behind those that were before it
+ */
+void machine_config_note_device(const DeviceState *dev);
 
 /**
  * machine_config_note_cpu: the board's CPUs were chosen
