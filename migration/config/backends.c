@@ -93,6 +93,13 @@ static QDict *read_object(MachineTypes *types, Object *object)
 
         qdict_put_obj(values, l->value, qobject_ref(value));
     }
+    /* A throttle group shows its limits one by one too, to be set otherwise */
+    for (strList *l = qdict_haskey(values, "limits") ? p.set : NULL; l;
+         l = l->next) {
+        if (g_str_has_prefix(l->value, "x-")) {
+            qdict_del(values, l->value);
+        }
+    }
     qobject_unref(p.guest);
     qobject_unref(p.host);
     qapi_free_strList(p.set);

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "block/block_int.h"
 #include "block/qdict.h"
+#include "block/throttle-groups.h"
 #include "qapi/qapi-visit-block-core.h"
 #include "qapi/qmp/qbool.h"
 #include "qapi/qmp/qstring.h"
@@ -29,6 +30,24 @@ static bool has_name(const BlockDriverState *bs)
 }
 
 /*
+ * What a protocol was opened with.  A file name that was given apart from the
+ * options is only here.
+ */
+static void add_protocol_options(QDict *options, BlockDriverState *bs)
+{
+    const QDictEntry *e;
+
+    for (e = bs->full_open_options && QLIST_EMPTY(&bs->children)
+             ? qdict_first(bs->full_open_options) : NULL;
+         e; e = qdict_next(bs->full_open_options, e)) {
+        if (!qdict_haskey(options, qdict_entry_key(e))) {
+            qdict_put_obj(options, qdict_entry_key(e),
+                          qobject_ref(qdict_entry_value(e)));
+        }
+    }
+}
+
+/*
  * What was asked for, with what QEMU found out (the driver).  A child that has
  * a name is named; one that has none is put inside, but not what the image
  * itself says it is on.
@@ -42,13 +61,19 @@ static QDict *node_options(BlockDriverState *bs, unsigned depth)
     if (has_name(bs)) {
         qdict_put_str(options, "node-name", bs->node_name);
     }
+    if (bs->detect_zeroes) {
+        qdict_put_str(options, "detect-zeroes",
+                      BlockdevDetectZeroesOptions_str(bs->detect_zeroes));
+    }
+    add_protocol_options(options, bs);
     QLIST_FOREACH(child, &bs->children, next) {
         BlockDriverState *below = child->bs;
 
         if (has_name(below)) {
             qdict_put_str(options, child->name, below->node_name);
         } else if ((child->role & BDRV_CHILD_COW) &&
-                   !qdict_size(below->explicit_options)) {
+                   !(bs->full_open_options &&
+                     qdict_haskey(bs->full_open_options, child->name))) {
             continue;
         } else if (depth) {
             qdict_put(options, child->name, node_options(below, depth - 1));
@@ -88,6 +113,7 @@ static void add_node_facts(QDict *guest, BlockDriverState *bs)
     int64_t size;
 
     aio_context_acquire(context);
+    bdrv_refresh_filename(bs);
     size = bdrv_getlength(bs);
     aio_context_release(context);
     if (size >= 0) {
@@ -96,16 +122,94 @@ static void add_node_facts(QDict *guest, BlockDriverState *bs)
     qdict_put_bool(guest, "read-only", bdrv_is_read_only(bs));
 }
 
+/* Is it a drive that a device has under the name of a node? */
+static bool is_nameless(BlockBackend *blk)
+{
+    return blk_bs(blk) && !*blk_name(blk) && blk_get_attached_dev(blk);
+}
+
+/* As the device has it that it is attached to, if it is */
+static void add_use_facts(QDict *guest, BlockBackend *blk)
+{
+    bool removable = blk_get_attached_dev(blk) &&
+                     blk_dev_has_removable_media(blk);
+
+    qdict_put_bool(guest, "removable", removable);
+    if (removable) {
+        qdict_put_bool(guest, "inserted", blk_bs(blk));
+        qdict_put_bool(guest, "tray-open",
+                       blk_dev_has_tray(blk) && blk_dev_is_tray_open(blk));
+    }
+}
+
+/*
+ * Under the name of a node it is a node, whoever gave it that: so it can be
+ * asked for.
+ */
 static void add_node(Tail *tail, const MachineTypes *types,
                      BlockDriverState *bs)
 {
+    const char *name = machine_types_name(types, bs->node_name);
+    QDict *host = with_types(node_options(bs, NODES_DEPTH_MAX));
     QDict *guest = qdict_new();
 
+    for (BlockBackend *blk = blk_all_next(NULL); blk;
+         blk = blk_all_next(blk)) {
+        if (is_nameless(blk) && blk_bs(blk) == bs) {
+            add_use_facts(guest, blk);
+        }
+    }
     add_node_facts(guest, bs);
-    machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_BLOCK,
-                        machine_types_name(types, bs->node_name),
-                        bs->drv->format_name, guest,
-                        with_types(node_options(bs, NODES_DEPTH_MAX)));
+    qdict_put_str(host, "node-name", name);
+    machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_BLOCK, name,
+                        bs->drv->format_name, guest, host);
+}
+
+static void add_limit(QDict *host, const char *kind, const char *what,
+                      double value, double missing)
+{
+    g_autofree char *name = g_strdup_printf("throttling.%s%s", kind, what);
+
+    if (value != missing) {
+        qdict_put_int(host, name, value);
+    }
+}
+
+/* What a drive has beyond the node in it; a node's own options have none */
+static void add_drive_options(QDict *host, BlockBackend *blk)
+{
+    static const char *const kinds[BUCKETS_COUNT] = {
+        [THROTTLE_BPS_TOTAL] = "bps-total", [THROTTLE_BPS_READ] = "bps-read",
+        [THROTTLE_BPS_WRITE] = "bps-write",
+        [THROTTLE_OPS_TOTAL] = "iops-total",
+        [THROTTLE_OPS_READ] = "iops-read", [THROTTLE_OPS_WRITE] = "iops-write",
+    };
+    ThrottleGroupMember *member = &blk_get_public(blk)->throttle_group_member;
+    BlockdevOnError on_read = blk_get_on_error(blk, true);
+    BlockdevOnError on_write = blk_get_on_error(blk, false);
+    ThrottleConfig limits;
+
+    if (on_read != BLOCKDEV_ON_ERROR_REPORT) {
+        qdict_put_str(host, "rerror", BlockdevOnError_str(on_read));
+    }
+    if (on_write != BLOCKDEV_ON_ERROR_ENOSPC) {
+        qdict_put_str(host, "werror", BlockdevOnError_str(on_write));
+    }
+    if (!blk_enable_write_cache(blk) && qdict_haskey(host, "cache")) {
+        qdict_put_bool(qdict_get_qdict(host, "cache"), "writeback", false);
+    }
+    if (!member->throttle_state) {
+        return;
+    }
+    throttle_group_get_config(member, &limits);
+    qdict_put_str(host, "throttling.group", throttle_group_get_name(member));
+    add_limit(host, "iops-size", "", limits.op_size, 0);
+    for (int i = 0; i < BUCKETS_COUNT; i++) {
+        add_limit(host, kinds[i], "", limits.buckets[i].avg, 0);
+        add_limit(host, kinds[i], "-max", limits.buckets[i].max, 0);
+        add_limit(host, kinds[i], "-max-length",
+                  limits.buckets[i].burst_length, 1);
+    }
 }
 
 /* A drive may be empty */
@@ -113,23 +217,17 @@ static void add_drive(Tail *tail, BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);
     QDict *guest = qdict_new();
-    bool removable = blk_get_attached_dev(blk) &&
-                     blk_dev_has_removable_media(blk);
+    QDict *host = bs ? with_types(node_options(bs, NODES_DEPTH_MAX))
+                     : qdict_new();
 
-    qdict_put_bool(guest, "removable", removable);
-    if (removable) {
-        qdict_put_bool(guest, "inserted", bs);
-        qdict_put_bool(guest, "tray-open",
-                       blk_dev_has_tray(blk) && blk_dev_is_tray_open(blk));
-    }
+    add_use_facts(guest, blk);
     if (bs) {
         add_node_facts(guest, bs);
     }
+    add_drive_options(host, blk);
     machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_BLOCK,
                         blk_name(blk), bs ? bs->drv->format_name : "none",
-                        guest, bs ? with_types(node_options(bs,
-                                                            NODES_DEPTH_MAX))
-                                  : NULL);
+                        guest, host);
 }
 
 /* What a node is on comes before it */
@@ -149,7 +247,7 @@ static void add_tree(Tail *tail, const MachineTypes *types, GHashTable *done,
     }
 }
 
-/* Nodes that were put in a drive with their options are shown there */
+/* Nodes that came with a drive are shown there, as a part of it */
 static void mark_inside(GHashTable *done, BlockDriverState *bs)
 {
     BdrvChild *child;
@@ -160,12 +258,6 @@ static void mark_inside(GHashTable *done, BlockDriverState *bs)
             mark_inside(done, child->bs);
         }
     }
-}
-
-/* Is it a drive that a device has under the name of a node? */
-static bool is_nameless(BlockBackend *blk)
-{
-    return blk_bs(blk) && !*blk_name(blk) && blk_get_attached_dev(blk);
 }
 
 void machine_name_nodes(MachineTypes *types)
@@ -194,7 +286,7 @@ void machine_add_block_backends(MachineConfigBackendList ***tail,
     BlockBackend *blk;
 
     for (blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) && !has_name(blk_bs(blk))) {
+        if (blk_bs(blk) && !QTAILQ_IN_USE(blk_bs(blk), monitor_list)) {
             mark_inside(done, blk_bs(blk));
         }
     }

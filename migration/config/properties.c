@@ -157,7 +157,8 @@ static QObject *read_link(const MachineTypes *types, Object *object,
     Object *parent = target ? target->parent : NULL;
     Object *objects = object_get_objects_root();
 
-    if (!parent || target == types->hidden ||
+    /* Some have a link to themselves, for their parts */
+    if (!parent || target == object || target == types->hidden ||
         (parent != objects &&
          parent != container_get(qdev_get_machine(), "/peripheral"))) {
         return NULL;
