@@ -63,9 +63,11 @@ bool plan_has_backend(Plan *plan, MachineConfigBackendKind kind,
            was_given(plan, &wanted);
 }
 
+/* One that is trusted is taken as it is */
 static bool is_needed(Plan *plan, const MachineConfigBackend *backend)
 {
-    return g_hash_table_contains(plan->needed, backend->id);
+    return plan->side->trust ||
+           g_hash_table_contains(plan->needed, backend->id);
 }
 
 /*
@@ -205,6 +207,41 @@ static bool comes_with_option(Plan *plan, const MachineConfigBackend *backend)
     return false;
 }
 
+/*
+ * A node has a name.  A drive is what '-drive' makes: it can be empty, and what
+ * goes by the name of a disk has its own.
+ */
+static bool is_drive(const MachineConfigBackend *backend)
+{
+    return backend->kind == MACHINE_CONFIG_BACKEND_KIND_BLOCK &&
+           !qdict_haskey(qobject_to(QDict, backend->host), "node-name");
+}
+
+/* What is in a drive */
+static void append_medium(GString *text, const MachineConfigBackend *backend)
+{
+    g_autoptr(QDict) host =
+        qdict_clone_shallow(qobject_to(QDict, backend->host));
+
+    if (strcmp(backend->type, "none")) {
+        qdict_put_str(host, "driver", backend->type);
+    }
+    machine_option_append_members(text, host);
+}
+
+static void add_drive(Plan *plan, const MachineConfigBackend *backend)
+{
+    g_autoptr(GString) text = g_string_new("if=none");
+
+    machine_option_append(text, "id", backend->id);
+    append_medium(text, backend);
+    if (machine_backend_is_harmless(backend)) {
+        plan_add(plan, "drive", g_strdup(text->str));
+    } else {
+        plan_add_reaching(plan, "drive", g_strdup(text->str));
+    }
+}
+
 void plan_add_backends(Plan *plan)
 {
     for (MachineConfigBackendList *l = plan->config->backends; l;
@@ -220,6 +257,10 @@ void plan_add_backends(Plan *plan)
               machine_backend_is_harmless(backend)) ||
             was_given(plan, backend) ||
             is_shared(plan, backend) || comes_with_option(plan, backend)) {
+            continue;
+        }
+        if (is_drive(backend)) {
+            add_drive(plan, backend);
             continue;
         }
         shared = find_shared(plan, backend);
@@ -293,12 +334,8 @@ void plan_add_drive(Plan *plan, const char *value)
         return;
     }
     machine_option_append_members(text, members);
-    if (backend && strcmp(backend->type, "none")) {
-        g_autoptr(QDict) host =
-            qdict_clone_shallow(qobject_to(QDict, backend->host));
-
-        qdict_put_str(host, "driver", backend->type);
-        machine_option_append_members(text, host);
+    if (backend) {
+        append_medium(text, backend);
     }
     if (machine_option_reach("drive", value) == MACHINE_OPTION_HARMLESS &&
         (!backend || machine_backend_is_harmless(backend))) {

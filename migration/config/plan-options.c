@@ -71,7 +71,10 @@ void machine_option_append(GString *option, const char *name, const char *value)
         g_string_append_c(option, ',');
     }
     if (name) {
-        g_string_append_printf(option, "%s=", name);
+        /* A name has no such signs: nothing will be found under this one */
+        g_autofree char *plain = g_strdelimit(g_strdup(name), ",=", '?');
+
+        g_string_append_printf(option, "%s=", plain);
     }
     for (; *value; value++) {
         if (*value == ',') {
@@ -199,7 +202,8 @@ static void append_flat(GString *option, const QDict *dict, const char *prefix)
         g_autofree char *full = NULL;
 
         if (inner) {
-            append_flat(option, inner, !strcmp(name, "local") ? "local" : "");
+            append_flat(option, inner,
+                        !strcmp(name, "local") ? "local" : prefix);
             continue;
         }
         for (int i = 0; i < ARRAY_SIZE(renamed); i++) {
@@ -207,7 +211,10 @@ static void append_flat(GString *option, const QDict *dict, const char *prefix)
                 name = renamed[i].flat;
             }
         }
-        full = g_strdup_printf("%s%s", prefix, name);
+        /* 'localaddr' and 'localport', beside 'host' and 'port' */
+        full = g_strdup_printf("%s%s", prefix,
+                               *prefix && !strcmp(name, "host") ? "addr"
+                                                                : name);
         if (text && strcmp(name, "type")) {
             machine_option_append(option, full, text);
         }

@@ -369,15 +369,6 @@ static void put_named(Plan *plan, QDict *dict, const char *name,
     }
 }
 
-/* Some devices have a link to themselves, for their parts */
-static bool is_itself(const MachineConfigDevice *device, const QObject *value)
-{
-    const QString *text = qobject_to(QString, value);
-
-    return device->has_id && text &&
-           !strcmp(qstring_get_str(text), device->id);
-}
-
 static void add_device(Plan *plan, MachineConfigDevice *device)
 {
     const QDict *parts[] = {
@@ -403,8 +394,7 @@ static void add_device(Plan *plan, MachineConfigDevice *device)
 
             /* What makes a device is not among its properties */
             if (!is_set(device->set, name) || !strcmp(name, "driver") ||
-                !strcmp(name, "id") || !strcmp(name, "bus") ||
-                is_itself(device, qdict_entry_value(e))) {
+                !strcmp(name, "id") || !strcmp(name, "bus")) {
                 continue;
             }
             type = plan->side->property_type

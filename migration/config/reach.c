@@ -33,7 +33,7 @@ typedef struct HarmlessBackend {
 
 #define NULL_MEMBERS \
     "driver node-name size latency-ns read-zeroes read-only auto-read-only " \
-    "cache discard detect-zeroes force-share"
+    "cache discard detect-zeroes force-share rerror werror"
 
 static const HarmlessBackend harmless_backends[] = {
     { MACHINE_CONFIG_BACKEND_KIND_OBJECT, "memory-backend-ram",
@@ -63,7 +63,7 @@ static const HarmlessBackend harmless_backends[] = {
       NULL_MEMBERS, true },
     { MACHINE_CONFIG_BACKEND_KIND_BLOCK, "null-aio", NULL_MEMBERS, true },
     /* A drive without a medium */
-    { MACHINE_CONFIG_BACKEND_KIND_BLOCK, "none", "" },
+    { MACHINE_CONFIG_BACKEND_KIND_BLOCK, "none", "rerror werror" },
     { MACHINE_CONFIG_BACKEND_KIND_FS, "synth", "" },
 };
 
