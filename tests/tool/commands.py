@@ -4,9 +4,11 @@
 what QEMU knows, and their exit status.
 """
 
+import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import time
 
@@ -23,7 +25,8 @@ UNSTEADY = re.compile('time|clock|cmos|offset|base_rtc|last_update|tsc|'
 def known_of(src):
     """What QEMU says of itself, to be found in the dump."""
     registers = src.hmp('info registers')
-    return {'eip': int(re.search(r'EIP=(\w+)', registers).group(1), 16),
+    return {'machine': src.qmp('query-machine-config'),
+            'eip': int(re.search(r'EIP=(\w+)', registers).group(1), 16),
             'efer': int(re.search(r'EFER=(\w+)', registers).group(1), 16)}
 
 
@@ -203,6 +206,34 @@ def help_of(command, *words):
         check(word in said, f'{word!r} is missing in {said!r}')
 
 
+def config():
+    """The machine is QEMU's own, and nothing behind it is read."""
+    machine = json.loads(run('config', v4).good().out)
+    known = known4['machine']
+    equal(machine, known, 'machine')
+    with open(v4, 'rb') as stream:
+        start = stream.read(v4.stat().st_size // 4 * 3)
+    equal(json.loads(run('config', '-', stdin=start).good().out), known,
+          'machine of a stream that is cut short')
+    run('config', '-', stdin=start[:2000]).bad('ends too early')
+    run('config', v3).bad('a stream of version 3 does not say what machine')
+
+
+def command_line():
+    """A line for a shell; interop/command_lines.py starts what it says."""
+    said = run('config', '--command-line', v4).good().out
+    equal(said.count('\n'), 1, 'lines')
+    program, *words = shlex.split(said)
+    equal((program, words[:3]), ('qemu-system-x86_64',
+                                 ['-nodefaults', '-machine', words[2]]), said)
+    check(words[2].startswith(f'{V4},memory.size=16777216,'), words[2])
+    devices = [json.loads(words[i + 1]) for i, word in enumerate(words)
+               if word == '-device']
+    equal([d['driver'] for d in devices], DEVICES[1::2], 'devices')
+    check(all('addr' in d and d['bus'] == 'pcie.0' for d in devices), devices)
+    run('config', '--command-line', v3).bad('a stream of version 3')
+
+
 def unreadable():
     with tempdir() as directory:
         run('info', directory / 'none').bad('none: cannot open')
@@ -289,10 +320,15 @@ with Tap('qemu-vmstate on real streams') as tap, tempdir() as place:
              'b', words=["'--section'"])
     tap.case('option without its value', wrong_use, 'dump', '--section',
              words=['needs a value'])
+    tap.case('the machine', config)
+    tap.case('a command line that makes it', command_line)
+    tap.case('--command-line of another command', wrong_use, 'info',
+             '--command-line', 'a', words=["'--command-line'"])
     tap.case('the bytes of a section', hex_section)
     tap.case('the bytes of all records', hex_all)
     tap.case('help', help_of, [], 'info', 'verify', 'dump', 'hex')
     tap.case('help of hex', help_of, ['hex'], '--section')
+    tap.case('help of config', help_of, ['config'], '--command-line')
     tap.case('help of info', help_of, ['info'], 'FILE')
     tap.case('help of verify', help_of, ['verify'], 'FILE...')
     tap.case('help of dump', help_of, ['dump'], '--section')

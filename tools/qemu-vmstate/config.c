@@ -8,6 +8,7 @@
 #include "qapi/error.h"
 #include "qapi/qmp/qjson.h"
 #include "migration/config/config.h"
+#include "migration/config/plan.h"
 #include "tool.h"
 
 static MachineConfig *read_machine(Source *source, Error **errp)
@@ -39,5 +40,22 @@ bool tool_config(Source *source, GString *out, Error **errp)
     }
     text = qobject_to_json_pretty(QOBJECT(dict), true);
     g_string_append_printf(out, "%s\n", text->str);
+    return true;
+}
+
+bool tool_command_line(Source *source, GString *out, Error **errp)
+{
+    const MachinePlanSide side = { .trust = true };
+    g_autoptr(MachineConfig) config = read_machine(source, errp);
+    g_autoptr(GPtrArray) arguments = config ? machine_plan(config, &side, errp)
+                                            : NULL;
+    g_autofree char *line = NULL;
+
+    if (!arguments) {
+        return false;
+    }
+    g_ptr_array_insert(arguments, 0, g_strdup("qemu-system-x86_64"));
+    line = machine_plan_to_shell(arguments);
+    g_string_append_printf(out, "%s\n", line);
     return true;
 }

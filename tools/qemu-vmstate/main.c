@@ -23,6 +23,7 @@
 
 typedef struct Options {
     const char *section;
+    bool command_line;
 } Options;
 
 typedef struct Command {
@@ -32,6 +33,7 @@ typedef struct Command {
     const char *help;
     bool several;           /* takes more than one file */
     bool has_section;       /* takes --section */
+    bool has_command_line;  /* takes --command-line */
     bool (*run)(Source *source, const Options *options, GString *out,
                 Error **errp);
     /* Or else: takes two, and has an exit status of its own */
@@ -59,7 +61,8 @@ static bool run_dump(Source *source, const Options *options, GString *out,
 static bool run_config(Source *source, const Options *options, GString *out,
                        Error **errp)
 {
-    return tool_config(source, out, errp);
+    return options->command_line ? tool_command_line(source, out, errp)
+                                 : tool_config(source, out, errp);
 }
 
 static bool run_hex(Source *source, const Options *options, GString *out,
@@ -125,12 +128,16 @@ static const Command commands[] = {
         .run = run_dump,
     }, {
         .name = "config",
-        .arguments = "FILE",
+        .arguments = "[--command-line] FILE",
         .summary = "the machine as JSON",
         .help = "Prints what the machine is that a version 4 stream is of: "
                 "its board, CPUs,\nmemory, devices, and what stands behind "
                 "them.  That comes first: the rest of\nthe stream is not "
-                "read.\n",
+                "read.\n"
+                "\n"
+                "  --command-line  the QEMU command line that would make it, "
+                "for a shell\n",
+        .has_command_line = true,
         .run = run_config,
     }, {
         .name = "hex",
@@ -248,6 +255,7 @@ static int run_command(const Command *command, int argc, char **argv)
 {
     static const struct option longs[] = {
         { "help", no_argument, NULL, 'h' },
+        { "command-line", no_argument, NULL, 'c' },
         { "section", required_argument, NULL, 's' },
         { NULL, 0, NULL, 0 },
     };
@@ -266,10 +274,15 @@ static int run_command(const Command *command, int argc, char **argv)
         } else if (c == '?') {
             return usage("%s: unknown option '%s'", command->name,
                          argv[optind - 1]);
-        } else if (!command->has_section) {
-            return usage("%s: unknown option '--section'", command->name);
+        } else if (c == 'c' ? !command->has_command_line
+                            : !command->has_section) {
+            return usage("%s: unknown option '--%s'", command->name,
+                         c == 'c' ? "command-line" : "section");
+        } else if (c == 'c') {
+            options.command_line = true;
+        } else {
+            options.section = optarg;
         }
-        options.section = optarg;
     }
     if (command->run_pair && argc - optind != 2) {
         return usage("%s: expected two QEMUs, got %d", command->name,

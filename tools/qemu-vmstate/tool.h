@@ -80,6 +80,13 @@ bool tool_dump(Source *source, const char *section, GString *out,
 bool tool_config(Source *source, GString *out, Error **errp);
 
 /**
+ * tool_command_line: the command line that would make that machine
+ *
+ * With its back ends as they were on the source, quoted for a shell.
+ */
+bool tool_command_line(Source *source, GString *out, Error **errp);
+
+/**
  * tool_hex: the bytes of a version 4 stream, record by record
  *
  * @section: NAME, or NULL for all; the first KiB of each payload
