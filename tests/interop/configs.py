@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What query-machine-config says, held against each other.
+
+Not a test: no TAP in here.
+"""
+
+from harness.tap import equal
+
+
+def by_path(config):
+    """Its devices by their paths."""
+    return {device['path']: device for device in config['devices']}
+
+
+def by_id(config, name):
+    """The device that is called so."""
+    found = [d for d in config['devices'] if d.get('id') == name]
+    equal(len(found), 1, f'devices called {name}')
+    return found[0]
+
+
+def by_name(config, kind, name):
+    """The back end of a kind that is called so."""
+    found = [b for b in config['backends']
+             if (b['kind'], b['id']) == (kind, name)]
+    equal(len(found), 1, f'{kind} back ends called {name}')
+    return found[0]
+
+
+def same(first, second, ignore=()):
+    """Raises with what is different; ignore: members of devices."""
+    one, other = by_path(first), by_path(second)
+    equal(sorted(other), sorted(one), 'paths')
+    for path, device in one.items():
+        for name in (device.keys() | other[path].keys()) - set(ignore):
+            differ(device.get(name), other[path].get(name),
+                   f'{name} of {path}')
+    for name in (first.keys() | second.keys()) - {'devices'}:
+        differ(first.get(name), second.get(name), name)
+    if not ignore:
+        equal([d['path'] for d in second['devices']],
+              [d['path'] for d in first['devices']], 'order')
+
+
+def differ(one, other, what):
+    """Goes down to where two values are different."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in sorted(one.keys() | other.keys()):
+            differ(one.get(name), other.get(name), f'{what}.{name}')
+    elif (isinstance(one, list) and isinstance(other, list) and
+          len(one) == len(other)):
+        for i, (x, y) in enumerate(zip(one, other)):
+            differ(x, y, f'{what}[{i}]')
+    else:
+        equal(other, one, what)
