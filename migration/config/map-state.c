@@ -120,9 +120,11 @@ static bool is_done(const MapStep *step)
     case MACHINE_MAP_OP_FIELD_WIDTH:
         return step->applied;
     case MACHINE_MAP_OP_DROP_DEVICE:
-        return step->section_came || !step->operation->u.drop_device.sections;
+        return step->applied &&
+               (step->section_came || !step->operation->u.drop_device.sections);
     default:
-        return true;
+        /* About the machine, which comes with all streams of version 4 */
+        return step->applied;
     }
 }
 
@@ -134,8 +136,8 @@ bool machine_mapping_check(const MachineMapping *map, Error **errp)
         if (!is_done(step)) {
             g_autofree char *text = map_step_text(step->operation);
 
-            error_setg(errp, "operation %u of the map (%s) is about a state "
-                       "that did not come", i + 1, text);
+            error_setg(errp, "operation %u of the map (%s) is about what did "
+                       "not come", i + 1, text);
             return false;
         }
     }

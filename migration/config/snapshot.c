@@ -15,8 +15,8 @@
 #include "block/snapshot.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
-#include "migration/config/config.h"
 #include "migration/config/travel.h"
+#include "migration/stream/map.h"
 #include "migration/stream/reader.h"
 
 /* The state of the machine in a node, read from its beginning */
@@ -52,7 +52,9 @@ MachineConfig *machine_snapshot_read(BlockDriverState *bs, bool *there,
     if (!*there || !stream_reader_machine(reader, json, errp)) {
         return NULL;
     }
-    return machine_config_parse((const char *)json->data, json->len, errp);
+    /* What is done to it now is done once more, and counted, as it is loaded */
+    stream_map_start();
+    return machine_travel_read(json, errp);
 }
 
 BlockDriverState *machine_snapshot_open(BlockDriverState *bs, const char *name,

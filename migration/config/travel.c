@@ -20,6 +20,7 @@
 #include "migration/config/collect.h"
 #include "migration/config/compare.h"
 #include "migration/config/config.h"
+#include "migration/config/mapping.h"
 #include "migration/config/travel.h"
 #include "migration/stream/file.h"
 #include "migration/stream/handover.h"
@@ -47,17 +48,19 @@ static void set_differences(MachineDifferenceList *list)
 
 /* Sending */
 
-static GString *describe(void)
+static GString *describe(Error **errp)
 {
     bool locked = qemu_mutex_iothread_locked();
     g_autoptr(MachineConfig) config = NULL;
-    GString *json;
+    GString *json = NULL;
 
     if (!locked) {
         qemu_mutex_lock_iothread();
     }
     config = machine_config_collect();
-    json = machine_config_to_json(config);
+    if (migration_map_config(config, errp)) {
+        json = machine_config_to_json(config);
+    }
     if (!locked) {
         qemu_mutex_unlock_iothread();
     }
@@ -73,10 +76,18 @@ static void told(const MachineDifferenceList *list)
 
 /* Loading */
 
+MachineConfig *machine_travel_read(const GByteArray *json, Error **errp)
+{
+    g_autoptr(MachineConfig) config =
+        machine_config_parse((const char *)json->data, json->len, errp);
+
+    return config && migration_map_config(config, errp)
+        ? g_steal_pointer(&config) : NULL;
+}
+
 static bool machine_arrived(const GByteArray *json, Error **errp)
 {
-    MachineConfig *config = machine_config_parse((const char *)json->data,
-                                                 json->len, errp);
+    MachineConfig *config = machine_travel_read(json, errp);
 
     qapi_free_MachineConfig(arrived);
     arrived = config;

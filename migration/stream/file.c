@@ -106,8 +106,11 @@ static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
 
 bool migration_stream_put_machine(StreamChannel *sc, Error **errp)
 {
-    g_autoptr(GString) json = stream_machine->describe();
+    g_autoptr(GString) json = stream_machine->describe(errp);
 
+    if (!json) {
+        return false;
+    }
     if (json->len > STREAM_MACHINE_MAX) {
         error_setg(errp, "the description of this machine is too long to be "
                    "sent: expected at most %d bytes, got %zu",

@@ -201,7 +201,7 @@ def not_dropped():
         path = sent(directory, *RNG)
         with machine(incoming='defer') as dst:
             dst.qmp('migrate-incoming', uri=f'file:{path}')
-            words(wait_failed(dst), RNG_STATE)
+            words(wait_failed(dst), "'rng0'", 'not there on the destination')
             dst.qmp('migrate-set-map', operations=DROP)
             dst.qmp('migrate-incoming', uri=f'file:{path}')
             wait_migration(dst)

@@ -320,6 +320,7 @@ static const char of_state[] =
 static void test_state(void)
 {
     g_autoptr(MachineMapping) map = map_new(of_state);
+    g_autoptr(MachineConfig) config = config_new();
     Error *err = NULL;
 
     g_assert_cmpstr(machine_mapping_name(map, "00.0/net", true, "n/a",
@@ -350,7 +351,7 @@ static void test_state(void)
 
     g_assert_false(machine_mapping_check(map, &err));
     check_error(err, "operation 3 of the map (change field 'size' in 'n' of "
-                "'net' from 32 to 64 bits) is about a state that did not come");
+                "'net' from 32 to 64 bits) is about what did not come");
     err = NULL;
     g_assert_cmpuint(machine_mapping_width(map, "net", "n", "size", 4, true,
                                            &error_abort), ==, 8);
@@ -365,9 +366,16 @@ static void test_state(void)
 
     g_assert_false(machine_mapping_check(map, &err));
     check_error(err, "operation 4");
+    err = NULL;
     g_assert_false(machine_mapping_drops(map, "02.0/rng"));
     g_assert_false(machine_mapping_drops(map, "rng"));
     g_assert_true(machine_mapping_drops(map, "01.0/rng"));
+
+    /* The device itself has to go, too */
+    g_assert_false(machine_mapping_check(map, &err));
+    check_error(err, "operation 4 of the map (drop device 'rng0') is about "
+                "what did not come");
+    machine_mapping_apply(map, config, &error_abort);
     machine_mapping_check(map, &error_abort);
 }
 

@@ -20,6 +20,17 @@
 void machine_travel_class_init(ObjectClass *klass);
 
 /**
+ * machine_travel_read: what a machine is that has come, as it is to be here
+ *
+ * With what the map changes of it; behind migration_stream_start().
+ *
+ * @json: what stands in the stream
+ *
+ * Returns: the machine, which the caller frees, or %NULL with @errp set.
+ */
+MachineConfig *machine_travel_read(const GByteArray *json, Error **errp);
+
+/**
  * machine_travel_compare: may a machine's state be loaded into this one?
  *
  * Does what "config-check" says.  With the BQL held.

@@ -27,11 +27,13 @@ void migration_stream_start(StreamIndex *index);
 /* The machine that travels first in a stream, which is somebody else's */
 typedef struct StreamMachine {
     /**
-     * describe: what this machine is, as JSON, which the caller frees
+     * describe: what this machine is, as JSON
      *
      * With or without the BQL.
+     *
+     * Returns: the text, which the caller frees, or %NULL with @errp set.
      */
-    GString *(*describe)(void);
+    GString *(*describe)(Error **errp);
     /**
      * arrived: all of a machine has come
      *
