@@ -109,11 +109,14 @@ bool machine_travel_check_snapshot(BlockDriverState *bs, const char *name,
     bool there = true;
 
     aio_context_acquire(context);
+    /* The guest may run, and is not to write into what is read here */
+    bdrv_drained_begin(bs);
     view = machine_snapshot_open(bs, name, errp);
     if (view) {
         config = machine_snapshot_read(view, &there, errp);
         bdrv_unref(view);
     }
+    bdrv_drained_end(bs);
     aio_context_release(context);
     if (!there) {
         /* Who loads it sees what it is */
