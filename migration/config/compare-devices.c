@@ -17,14 +17,28 @@
 /* How long an advice to add a device gets, in bytes, about */
 #define ADVICE_MAX 200
 
+/* How many components of a path a device has for itself: bus and address */
+#define PARENT_UP 4
+
 /* The properties that make an address: another one is one difference */
 static const char *const address_names[] = {
     "addr", "address", "cad", "channel", "iobase", "lun", "nr", "port",
     "scsi-id", "slot", "unit", NULL
 };
 
-/* What can be otherwise when a guest that has booted runs on */
-static const char *const remarks[] = { "bootindex", NULL };
+/*
+ * What can be otherwise when a guest that has booted runs on; ids of a card are
+ * in its state, too, if they can be chosen
+ */
+static const char *const remarks[] = {
+    "bootindex", "subsys", "subsys_ven", NULL
+};
+
+/* Of a drive: what the guest does with it */
+static const char *const drive_state[] = { "tray-open", NULL };
+
+/* Devices that fill memory when the machine starts, and do nothing else */
+static const char *const loaders[] = { "guest-loader", "loader", NULL };
 
 /* Which kind of back end a host property leads to; all others: an object */
 static const struct {
@@ -35,6 +49,7 @@ static const struct {
     { "chardev", MACHINE_CONFIG_BACKEND_KIND_CHARDEV },
     { "drive", MACHINE_CONFIG_BACKEND_KIND_BLOCK },
     { "fsdev", MACHINE_CONFIG_BACKEND_KIND_FS },
+    { "memdev", MACHINE_CONFIG_BACKEND_KIND_OBJECT },
     { "netdev", MACHINE_CONFIG_BACKEND_KIND_NET },
     { "pflash0", MACHINE_CONFIG_BACKEND_KIND_BLOCK },
     { "pflash1", MACHINE_CONFIG_BACKEND_KIND_BLOCK },
@@ -85,7 +100,8 @@ static MachineConfigDevice *parent_of(const Side *side,
     MachineConfigDevice *parent = NULL;
     char *slash;
 
-    while (!parent && (slash = strrchr(path, '/')) > path) {
+    for (int up = 0; up < PARENT_UP && !parent &&
+                     (slash = strrchr(path, '/')) > path; up++) {
         *slash = 0;
         parent = g_hash_table_lookup(side->by_path, path);
     }
@@ -111,7 +127,7 @@ static bool is_free(const Side *there, const MachineConfigDevice *device,
            !g_hash_table_contains(there->match, other);
 }
 
-/* A device of the same kind that is at another address, and has no other name */
+/* One of the same kind that is at another address, and has no other name */
 static MachineConfigDevice *find_moved(const Side *here, const Side *there,
                                        const MachineConfigDevice *device)
 {
@@ -160,7 +176,23 @@ static Weight device_weight(const char *name)
     return compare_listed(remarks, name) ? WEIGHT_REMARK : WEIGHT_FATAL;
 }
 
-static char *device_advice(const MachineConfigDevice *device, const char *name,
+static Weight remark_weight(const char *name)
+{
+    return WEIGHT_REMARK;
+}
+
+static bool is_loader(const MachineConfigDevice *device)
+{
+    return compare_listed(loaders, device->driver);
+}
+
+static Weight missing_weight(const MachineConfigDevice *device)
+{
+    return is_loader(device) ? WEIGHT_REMARK : WEIGHT_FATAL;
+}
+
+static char *device_advice(const Comparison *c,
+                           const MachineConfigDevice *device, const char *name,
                            const QObject *value)
 {
     g_autofree char *text = compare_option(value);
@@ -210,7 +242,8 @@ static void compare_device(Comparison *c, const MachineConfigDevice *device,
                      address_advice(device, other));
     }
     compare_members(c, device, "", device->properties, other->properties,
-                    moved ? address_names : NULL, device_weight,
+                    moved ? address_names : NULL,
+                    is_loader(device) ? remark_weight : device_weight,
                     device_advice);
     compare_backends(c, device, device->host_properties,
                      other->host_properties);
@@ -253,32 +286,54 @@ static char *device_value(const MachineConfigDevice *device)
     return options ? compare_value(QOBJECT(options)) : NULL;
 }
 
-static char *add_advice(const MachineConfigDevice *device)
+static void add_member(GString *advice, const char *name,
+                       const QObject *value)
 {
-    g_autoptr(QDict) options = device_options(device);
-    GString *advice = g_string_new("add -device ");
+    g_autofree char *text = value ? compare_option(value) : NULL;
+
+    if (text && *text && advice->len + strlen(text) < ADVICE_MAX) {
+        g_string_append_printf(advice, ",%s=%s", name, text);
+    }
+}
+
+/* Back ends by the source's names, as nothing else is known to be there */
+static char *add_advice(const Comparison *c, const MachineConfigDevice *device)
+{
+    const QDict *properties = qobject_to(QDict, device->properties);
+    const QDict *host = qobject_to(QDict, device->host_properties);
+    GString *advice;
 
     if (device->origin != MACHINE_CONFIG_ORIGIN_USER) {
-        g_string_free(advice, true);
-        return NULL;
+        return compare_shown_options(c, false);
     }
+    advice = g_string_new("add -device ");
     g_string_append(advice, device->driver);
-    qdict_del(options, "driver");
-    for (const QDictEntry *e = qdict_first(options); e;
-         e = qdict_next(options, e)) {
-        g_autofree char *text = compare_option(qdict_entry_value(e));
-
-        if (advice->len + strlen(text) < ADVICE_MAX) {
-            g_string_append_printf(advice, ",%s=%s", qdict_entry_key(e), text);
+    if (device->has_id) {
+        g_string_append_printf(advice, ",id=%s", device->id);
+    }
+    if (device->has_bus) {
+        g_string_append_printf(advice, ",bus=%s", device->bus);
+    }
+    for (const char *const *name = address_names; *name; name++) {
+        add_member(advice, *name, qdict_get(properties, *name));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(leads); i++) {
+        add_member(advice, leads[i].property,
+                   qdict_get(host, leads[i].property));
+    }
+    for (const strList *l = device->set; l; l = l->next) {
+        if (!compare_listed(address_names, l->value)) {
+            add_member(advice, l->value, qdict_get(properties, l->value));
         }
     }
     return g_string_free(advice, false);
 }
 
-static char *drop_advice(const MachineConfigDevice *device)
+static char *drop_advice(const Comparison *c,
+                         const MachineConfigDevice *device)
 {
     if (device->origin != MACHINE_CONFIG_ORIGIN_USER) {
-        return NULL;
+        return compare_shown_options(c, true);
     }
     return g_strdup_printf("leave -device %s%s%s out", device->driver,
                            device->has_id ? ",id=" : "",
@@ -323,15 +378,16 @@ static void compare_missing(Comparison *c, const Side *here, const Side *there)
         } else {
             other = NULL;
         }
-        compare_note(c, device, WEIGHT_FATAL,
+        compare_note(c, device, missing_weight(device),
                      g_strdup(other ? "driver" : "device"),
                      device_value(device), device_value(other),
-                     add_advice(device));
+                     add_advice(c, device));
     }
     for (MachineConfigDeviceList *l = there->devices; l; l = l->next) {
         if (is_missing(there, l->value)) {
-            compare_note(c, l->value, WEIGHT_FATAL, g_strdup("device"), NULL,
-                         device_value(l->value), drop_advice(l->value));
+            compare_note(c, l->value, missing_weight(l->value),
+                         g_strdup("device"), NULL, device_value(l->value),
+                         drop_advice(c, l->value));
         }
     }
 }
@@ -383,11 +439,6 @@ static bool is_removable(const MachineConfigBackend *backend)
     return removable && qbool_get_bool(removable);
 }
 
-static Weight medium_weight(const char *name)
-{
-    return WEIGHT_REMARK;
-}
-
 void compare_backends(Comparison *c, const MachineConfigDevice *device,
                       const QObject *source, const QObject *destination)
 {
@@ -403,8 +454,8 @@ void compare_backends(Comparison *c, const MachineConfigDevice *device,
         g_autofree char *prefix = g_strdup_printf("%s.", name);
 
         if (a && b) {
-            compare_members(c, device, prefix, a->guest, b->guest, NULL,
-                            is_removable(a) && is_removable(b) ? medium_weight
+            compare_members(c, device, prefix, a->guest, b->guest, drive_state,
+                            is_removable(a) && is_removable(b) ? remark_weight
                                                                : NULL, NULL);
         }
     }

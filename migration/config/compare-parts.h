@@ -41,7 +41,8 @@ void compare_note(Comparison *c, const MachineConfigDevice *device,
 typedef Weight CompareWeight(const char *name);
 
 /* What to give to the destination for a value, to be freed */
-typedef char *CompareAdvice(const MachineConfigDevice *device,
+typedef char *CompareAdvice(const Comparison *c,
+                            const MachineConfigDevice *device,
                             const char *name, const QObject *value);
 
 /**
@@ -65,11 +66,21 @@ void compare_members(Comparison *c, const MachineConfigDevice *device,
 /* A value as JSON, to be freed; NULL for NULL */
 char *compare_value(const QObject *value);
 
-/* A value as an option takes it, to be freed */
+/* A value as an option takes it, quoted for a shell; to be freed */
 char *compare_option(const QObject *value);
 
 /* Is a name among those before a NULL?  @names may be NULL */
 bool compare_listed(const char *const *names, const char *name);
+
+/**
+ * compare_shown_options: what to do about a device of the board
+ *
+ * @reverse: the destination has it, and the source does not
+ *
+ * Returns: the options that one side was given and the other was not, of those
+ * that make devices; to be freed.  NULL if there are none.
+ */
+char *compare_shown_options(const Comparison *c, bool reverse);
 
 /* All about devices, and what stands behind them */
 void compare_devices(Comparison *c);

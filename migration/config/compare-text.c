@@ -31,19 +31,29 @@ char *compare_value(const QObject *value)
     return value ? g_string_free(qobject_to_json(value), false) : NULL;
 }
 
+/* What a shell would not take as it is */
+static char *quote(const char *text)
+{
+    return text[strcspn(text, " \t\n'\"\\$&;()<>|*?[]`#~!{}")] ?
+           g_shell_quote(text) : g_strdup(text);
+}
+
 char *compare_option(const QObject *value)
 {
     QString *string = qobject_to(QString, value);
     QBool *boolean = qobject_to(QBool, value);
     g_auto(GStrv) parts = NULL;
+    g_autofree char *text = NULL;
 
     if (boolean) {
         return g_strdup(qbool_get_bool(boolean) ? "on" : "off");
-    } else if (!string) {
-        return compare_value(value);
+    } else if (string) {
+        parts = g_strsplit(qstring_get_str(string), ",", -1);
+        text = g_strjoinv(",,", parts);
+    } else {
+        text = compare_value(value);
     }
-    parts = g_strsplit(qstring_get_str(string), ",", -1);
-    return g_strjoinv(",,", parts);
+    return quote(text);
 }
 
 void compare_note(Comparison *c, const MachineConfigDevice *device,
@@ -120,7 +130,7 @@ void compare_members(Comparison *c, const MachineConfigDevice *device,
 
         compare_note(c, device, heavy, g_strdup_printf("%s%s", prefix, name),
                      compare_value(a), compare_value(b),
-                     a && b && advice ? advice(device, name, a) : NULL);
+                     a && b && advice ? advice(c, device, name, a) : NULL);
     }
 }
 

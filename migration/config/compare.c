@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-machine-config.h"
 #include "qapi/qmp/qdict.h"
@@ -62,7 +63,8 @@ static void add_members(GString *out, const QDict *dict)
     }
 }
 
-static char *board_advice(const MachineConfigDevice *device, const char *name,
+static char *board_advice(const Comparison *c,
+                          const MachineConfigDevice *device, const char *name,
                           const QObject *value)
 {
     const QDict *dict = qobject_to(QDict, value);
@@ -161,6 +163,28 @@ static void compare_options(Comparison *c, bool reverse)
     }
 }
 
+char *compare_shown_options(const Comparison *c, bool reverse)
+{
+    const MachineConfigBoard *one = (reverse ? c->destination
+                                             : c->source)->board;
+    const MachineConfigBoard *other = (reverse ? c->source
+                                               : c->destination)->board;
+    GString *advice = g_string_new(reverse ? "start without"
+                                           : "start with");
+    bool any = false;
+
+    for (MachineConfigOptionList *l = one->options; l; l = l->next) {
+        const MachineConfigOption *o = l->value;
+
+        if (compare_listed(options_shown, o->option) &&
+            !has_option(other->options, o)) {
+            g_string_append_printf(advice, " -%s %s", o->option, o->value);
+            any = true;
+        }
+    }
+    return g_string_free(advice, !any);
+}
+
 static QObject *numa_object(NumaOptionsList *numa)
 {
     QObject *object;
@@ -200,35 +224,77 @@ static const QDict *memory_of(const MachineConfig *config)
     return qobject_to(QDict, qdict_get(properties, "memory"));
 }
 
+static uint64_t memory_member(const QDict *memory, const char *name)
+{
+    QNum *number = qobject_to(QNum, qdict_get(memory, name));
+    uint64_t value;
+
+    return number && qnum_get_try_uint(number, &value) ? value : 0;
+}
+
 static uint64_t memory_size(const MachineConfig *config)
 {
     const QDict *memory = memory_of(config);
-    QNum *size = memory ? qobject_to(QNum, qdict_get(memory, "size")) : NULL;
-    uint64_t value;
 
-    return size && qnum_get_try_uint(size, &value) ? value : 0;
+    return memory ? memory_member(memory, "size") : 0;
 }
 
-static char *memory_advice(const MachineConfigDevice *device, const char *name,
-                           const QObject *value)
+/* A size as an option takes it; one without a unit would be in MiB */
+static void add_size(GString *out, const char *name, uint64_t size)
 {
-    g_autofree char *text = compare_option(value);
+    const char *unit = size % MiB ? size % KiB ? "B" : "K" : "M";
 
-    return g_strdup_printf("start with -m %s=%s",
-                           strcmp(name, "max-size") ? name : "maxmem", text);
+    g_string_append_printf(out, "%s%" PRIu64 "%s", name,
+                           size / (size % MiB ? size % KiB ? 1 : KiB : MiB),
+                           unit);
+}
+
+/* All of it: what differs depends on one another */
+static char *memory_advice(const QDict *here, const QDict *there)
+{
+    uint64_t slots = memory_member(here, "slots");
+    GString *advice = g_string_new("start with -m ");
+
+    add_size(advice, "size=", memory_member(here, "size"));
+    if (slots || memory_member(there, "slots")) {
+        g_string_append_printf(advice, ",slots=%" PRIu64, slots);
+        add_size(advice, ",maxmem=", memory_member(here, "max-size"));
+    }
+    return g_string_free(advice, false);
+}
+
+/* With what is so if nothing else was asked for */
+static QDict *whole_memory(const MachineConfig *config)
+{
+    const QDict *memory = memory_of(config);
+    uint64_t size = memory_size(config);
+    QDict *whole = qdict_new();
+
+    qdict_put(whole, "size", qnum_from_uint(size));
+    qdict_put(whole, "slots",
+              qnum_from_uint(memory ? memory_member(memory, "slots") : 0));
+    qdict_put(whole, "max-size",
+              qnum_from_uint(memory && qdict_haskey(memory, "max-size") ?
+                             memory_member(memory, "max-size") : size));
+    return whole;
 }
 
 static void compare_memory(Comparison *c)
 {
     /* The most that it can become is its size, if nothing else was asked for */
     static const char *const follows[] = { "max-size", NULL };
-    const QDict *here = memory_of(c->source);
-    const QDict *there = memory_of(c->destination);
+    g_autoptr(QDict) here = whole_memory(c->source);
+    g_autoptr(QDict) there = whole_memory(c->destination);
     bool other = memory_size(c->source) != memory_size(c->destination);
+    guint before = c->found->len;
 
-    if (here && there) {
-        compare_members(c, NULL, "memory.", QOBJECT(here), QOBJECT(there),
-                        other ? follows : NULL, NULL, memory_advice);
+    compare_members(c, NULL, "memory.", QOBJECT(here), QOBJECT(there),
+                    other ? follows : NULL, NULL, NULL);
+    for (guint i = before; i < c->found->len; i++) {
+        MachineDifference *d = c->found->pdata[i];
+
+        d->has_advice = true;
+        d->advice = memory_advice(here, there);
     }
 }
 
@@ -289,7 +355,6 @@ static bool is_devices(const MachineConfigRamBlock *block)
 
 static void compare_ram(Comparison *c, bool same_devices)
 {
-    compare_memory(c);
     for (MachineConfigRamBlockList *l = c->source->ram_blocks; l;
          l = l->next) {
         MachineConfigRamBlock *there = find_block(c->destination,
@@ -348,12 +413,13 @@ static void compare_features(Comparison *c, bool reverse)
     }
 }
 
-static char *cpu_advice(const MachineConfigDevice *device, const char *name,
-                        const QObject *value)
+static char *cpu_advice(const Comparison *c, const MachineConfigDevice *device,
+                        const char *name, const QObject *value)
 {
     g_autofree char *text = compare_option(value);
 
-    return g_strdup_printf("start with -cpu ...,%s=%s", name, text);
+    return g_strdup_printf("start with -cpu %s,%s=%s", c->source->cpu->model,
+                           name, text);
 }
 
 static void compare_cpu(Comparison *c)
@@ -392,6 +458,7 @@ MachineDifferenceList *machine_config_compare(MachineConfig *source,
     if (compare_type(&c)) {
         compare_accelerator(&c);
         compare_cpu(&c);
+        compare_memory(&c);
         compare_members(&c, NULL, "", source->board->properties,
                         destination->board->properties, board_apart,
                         board_weight, board_advice);

@@ -38,9 +38,10 @@ static const char *const host_names[] = {
     "x-txtimer",
 };
 
-/* What is no property of the thing itself, or is state that the guest changes */
+/* What is no property of the thing itself, or state that the guest changes */
 static const char *const left_out[] = {
-    "MCFG", "attached", "cpu-hotplug-legacy", "hotplugged", "realized", "rtc-time", "smb_io_base",
+    "MCFG", "above-4g-mem-size", "attached", "below-4g-mem-size",
+    "cpu-hotplug-legacy", "hotplugged", "realized", "rtc-time", "smb_io_base",
     "start-powered-off",
 };
 
