@@ -175,7 +175,7 @@ def name_too_long(s):
 
 
 def no_configuration(s):
-    del s.records[0]
+    s.records = [r for r in s.records if r.type != wire.CONFIGURATION]
     return 'configuration', 'section start'
 
 

@@ -27,6 +27,8 @@ from interop.tls import credentials, make_psk
 V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
 MIB = 1 << 20
 SLOW = MIB
+# Some destinations have something else on purpose.
+ANYTHING = '-global', 'migration.config-check=off'
 HELLO = 64 << 10       # It is not as long
 # Not in the firmware; one of them will not be split between two packets.
 DEVICES = b'virtio-rng', b'mc146818rtc', b'cpu_common', b'acpi_build'
@@ -195,7 +197,7 @@ def before_it_runs(preempt, change=None):
         return data if not change or offset < HELLO else find(data, offset)
 
     with machine(*port(2 if change else 3)) as other, \
-         machine(*port(2)) as src, waiting(*port(2)) as dst:
+         machine(*port(2)) as src, waiting(*port(2), *ANYTHING) as dst:
         prepare((other, src, dst), caps)
         uri = again(dst)
         before = resources(dst)

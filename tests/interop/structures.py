@@ -257,7 +257,10 @@ def ends(found, loader, stream):
           'something comes behind the index')
     tried('an end with a payload', [*rest, *found_index, wire.Record(
         wire.END, wire.LAST, 0, b'more')], 'the end has a payload', '4 bytes')
-    tried('an index in the middle', [*found_index, *rest, end], "'ram'")
+    begun = next(at for at, record in enumerate(rest)
+                 if record.type == wire.CONFIGURATION) + 1
+    tried('an index in the middle',
+          [*rest[:begun], *found_index, *rest[begun:], end], "'ram'")
     for kind in (wire.CONFIGURATION, wire.RETURN_PATH, wire.PAGES, wire.COLO):
         odd = wire.Record(kind, wire.LAST, 0, b'\0\1\0\2')
         tried(odd.described(), [*rest, odd, *found_index, end],
