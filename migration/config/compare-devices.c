@@ -127,29 +127,57 @@ static bool is_free(const Side *there, const MachineConfigDevice *device,
            !g_hash_table_contains(there->match, other);
 }
 
-/* One of the same kind that is at another address, and has no other name */
-static MachineConfigDevice *find_moved(const Side *here, const Side *there,
-                                       const MachineConfigDevice *device)
+/*
+ * Those at addresses where the other side has nothing of their kind, and with
+ * no name that it has: by their driver, in a queue
+ */
+static GHashTable *find_movable(const Side *here, const Side *there)
 {
-    for (MachineConfigDeviceList *l = there->devices; l; l = l->next) {
-        MachineConfigDevice *other = l->value;
-        MachineConfigDevice *rival;
+    GHashTable *movable =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+                              (GDestroyNotify)g_queue_free);
 
-        if (other->origin != MACHINE_CONFIG_ORIGIN_USER ||
-            !is_free(there, device, other) ||
-            (other->has_id && g_hash_table_contains(here->by_id, other->id))) {
+    for (MachineConfigDeviceList *l = there->devices; l; l = l->next) {
+        MachineConfigDevice *device = l->value;
+        MachineConfigDevice *rival =
+            g_hash_table_lookup(here->by_path, device->path);
+        GQueue *queue = g_hash_table_lookup(movable, device->driver);
+
+        if (device->origin != MACHINE_CONFIG_ORIGIN_USER ||
+            (device->has_id &&
+             g_hash_table_contains(here->by_id, device->id)) ||
+            (rival && !strcmp(rival->driver, device->driver))) {
             continue;
         }
-        rival = g_hash_table_lookup(here->by_path, other->path);
-        if (!rival || strcmp(rival->driver, other->driver)) {
-            return other;
+        if (!queue) {
+            queue = g_queue_new();
+            g_hash_table_insert(movable, device->driver, queue);
+        }
+        g_queue_push_tail(queue, device);
+    }
+    return movable;
+}
+
+/* One of the same kind that is at another address, and has no other name */
+static MachineConfigDevice *find_moved(GHashTable *movable, const Side *there,
+                                       const MachineConfigDevice *device)
+{
+    GQueue *queue = g_hash_table_lookup(movable, device->driver);
+    MachineConfigDevice *other = NULL;
+
+    while (queue && !g_queue_is_empty(queue) && !other) {
+        other = g_queue_pop_head(queue);
+        if (!is_free(there, device, other)) {
+            other = NULL;
         }
     }
-    return NULL;
+    return other;
 }
 
 static void match_devices(Side *here, Side *there)
 {
+    g_autoptr(GHashTable) movable = find_movable(here, there);
+
     for (MachineConfigDeviceList *l = here->devices; l; l = l->next) {
         MachineConfigDevice *device = l->value;
         g_autofree char *place = place_of(here, device);
@@ -160,7 +188,7 @@ static void match_devices(Side *here, Side *there)
         }
         if (!is_free(there, device, other) &&
             device->origin == MACHINE_CONFIG_ORIGIN_USER) {
-            other = find_moved(here, there, device);
+            other = find_moved(movable, there, device);
         }
         if (is_free(there, device, other)) {
             g_hash_table_insert(here->match, device, other);

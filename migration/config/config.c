@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <math.h>
 #include "qapi/error.h"
 #include "qapi/qapi-visit-machine-config.h"
 #include "qapi/qmp/qjson.h"
@@ -85,9 +86,9 @@ static QObject *take_dict(const Known *known, const QDict *dict,
 {
     QDict *taken = qdict_new();
 
-    if (qdict_size(dict) > MACHINE_CONFIG_LIST_MAX) {
+    if (qdict_size(dict) > MACHINE_CONFIG_MEMBERS_MAX) {
         error_setg(errp, "%s: more than %d members", known->name,
-                   MACHINE_CONFIG_LIST_MAX);
+                   MACHINE_CONFIG_MEMBERS_MAX);
         goto fail;
     }
     for (const QDictEntry *e = qdict_first(dict); e; e = qdict_next(dict, e)) {
@@ -147,6 +148,14 @@ fail:
     return NULL;
 }
 
+/* JSON has no way to say what is beyond all numbers, and QNum has */
+static bool is_number(const QObject *object)
+{
+    const QNum *number = qobject_to(QNum, object);
+
+    return !number || isfinite(qnum_get_double((QNum *)number));
+}
+
 /* A copy of an object that has nothing but what is known */
 static QObject *take(const Known *known, const QObject *object,
                      unsigned depth, Error **errp)
@@ -161,6 +170,10 @@ static QObject *take(const Known *known, const QObject *object,
     }
     if (known->object && !dict) {
         error_setg(errp, "%s: expected an object", known->name);
+        return NULL;
+    }
+    if (!is_number(object)) {
+        error_setg(errp, "%s: a number is too large", known->name);
         return NULL;
     }
     return dict ? take_dict(known, dict, depth, errp)
@@ -270,6 +283,52 @@ MachineConfig *machine_config_from_qdict(const QDict *dict, Error **errp)
     return g_steal_pointer(&config);
 }
 
+bool machine_config_check_json(const char *json, Error **errp)
+{
+    struct {
+        unsigned count, most;
+    } open[MACHINE_CONFIG_DEPTH_MAX + 1] = {{ .most = 1 }};
+    unsigned depth = 0, values = 0;
+    char quote = 0;
+
+    for (; *json; json++) {
+        if (quote) {
+            if (*json == '\\' && json[1]) {
+                json++;
+            } else if (*json == quote) {
+                quote = 0;
+            }
+        } else if (*json == '"' || *json == '\'') {
+            quote = *json;
+        } else if (*json == '{' || *json == '[') {
+            if (++depth > MACHINE_CONFIG_DEPTH_MAX) {
+                error_setg(errp, "more than %d objects and lists inside each "
+                           "other", MACHINE_CONFIG_DEPTH_MAX);
+                return false;
+            }
+            open[depth].count = 1;
+            open[depth].most = *json == '{' ? MACHINE_CONFIG_MEMBERS_MAX
+                                            : MACHINE_CONFIG_LIST_MAX;
+            values++;
+        } else if (*json == '}' || *json == ']') {
+            depth -= depth > 0;
+        } else if (*json == ',') {
+            if (++open[depth].count > open[depth].most) {
+                error_setg(errp, "an object or list has more than %u values",
+                           open[depth].most);
+                return false;
+            }
+            values++;
+        }
+    }
+    if (values > MACHINE_CONFIG_VALUES_MAX) {
+        error_setg(errp, "more than %d values",
+                   (int)MACHINE_CONFIG_VALUES_MAX);
+        return false;
+    }
+    return true;
+}
+
 MachineConfig *machine_config_parse(const char *json, size_t length,
                                     Error **errp)
 {
@@ -278,6 +337,8 @@ MachineConfig *machine_config_parse(const char *json, size_t length,
     MachineConfig *config = NULL;
     Error *err = NULL;
 
+    /* What is empty may be nowhere */
+    json = length ? json : "";
     if (length > MACHINE_CONFIG_SIZE_MAX || memchr(json, 0, length)) {
         error_setg(errp, "The machine's configuration cannot be read: it is "
                    "no text of at most %" PRIu64 " bytes",
@@ -285,7 +346,8 @@ MachineConfig *machine_config_parse(const char *json, size_t length,
         return NULL;
     }
     text = g_strndup(json, length);
-    object = qobject_from_json(text, &err);
+    object = machine_config_check_json(text, &err)
+        ? qobject_from_json(text, &err) : NULL;
     if (!object || !qobject_to(QDict, object)) {
         g_autofree char *why = err ? stream_text_mend(error_get_pretty(err),
                                          strlen(error_get_pretty(err)), 256)

@@ -272,13 +272,16 @@ MachineMapping *machine_mapping_parse(const char *json, size_t length,
     g_autofree char *text = NULL;
     QObject *object;
 
+    /* What is empty may be nowhere */
+    json = length ? json : "";
     if (length > MACHINE_MAP_SIZE_MAX || memchr(json, 0, length)) {
         error_setg(errp, "The map cannot be read: it is no text of at most %"
                    PRIu64 " bytes", (uint64_t)MACHINE_MAP_SIZE_MAX);
         return NULL;
     }
     text = g_strndup(json, length);
-    object = qobject_from_json(text, errp);
+    object = machine_config_check_json(text, errp)
+        ? qobject_from_json(text, errp) : NULL;
     if (object && !qobject_to(QList, object)) {
         error_setg(errp, "it is no list");
     }

@@ -22,6 +22,15 @@ const char *plan_name(const char *id)
 
 /* What is needed */
 
+static void need(Plan *plan, const char *name)
+{
+    char *copy = g_strdup(name);
+
+    if (g_hash_table_add(plan->needed, copy)) {
+        g_queue_push_tail(plan->pending, copy);
+    }
+}
+
 void plan_need_texts(Plan *plan, const QObject *object)
 {
     const QDict *dict = qobject_to(QDict, object);
@@ -30,7 +39,7 @@ void plan_need_texts(Plan *plan, const QObject *object)
     const QListEntry *e;
 
     if (text) {
-        g_hash_table_add(plan->needed, g_strdup(qstring_get_str(text)));
+        need(plan, qstring_get_str(text));
     }
     if (list) {
         QLIST_FOREACH_ENTRY(list, e) {
@@ -59,8 +68,7 @@ bool plan_has_backend(Plan *plan, MachineConfigBackendKind kind,
 {
     const MachineConfigBackend wanted = { .kind = kind, .id = (char *)id };
 
-    return machine_config_find_backend(plan->config, kind, id) ||
-           was_given(plan, &wanted);
+    return plan_find_backend(plan, kind, id) || was_given(plan, &wanted);
 }
 
 /* One that is trusted is taken as it is */
@@ -70,55 +78,49 @@ static bool is_needed(Plan *plan, const MachineConfigBackend *backend)
            g_hash_table_contains(plan->needed, backend->id);
 }
 
-/*
- * What is on a hub leads to all that is on it.  Their number is part of no
- * name, so it is made one.
- */
-static void need_hub(Plan *plan, const MachineConfigBackend *backend)
+/* All that a name leads to */
+static void follow(Plan *plan, const char *name)
 {
-    const QDict *host = qobject_to(QDict, backend->host);
-    g_autofree char *hub = NULL;
+    GPtrArray *hub = g_hash_table_lookup(plan->hubs, name);
 
-    if (backend->kind != MACHINE_CONFIG_BACKEND_KIND_NET ||
-        strcmp(backend->type, "hubport")) {
-        return;
+    for (unsigned i = 0; hub && i < hub->len; i++) {
+        need(plan, hub->pdata[i]);
     }
-    hub = g_strdup_printf("/hub/%" PRId64, qdict_get_try_int(host, "hubid", 0));
-    if (is_needed(plan, backend)) {
-        g_hash_table_add(plan->needed, g_steal_pointer(&hub));
-    } else if (g_hash_table_contains(plan->needed, hub)) {
-        g_hash_table_add(plan->needed, g_strdup(backend->id));
+    for (int kind = 0; kind < MACHINE_CONFIG_BACKEND_KIND__MAX; kind++) {
+        MachineConfigBackend *backend = plan_find_backend(plan, kind, name);
+        g_autofree char *on = backend ? plan_hub_of(backend) : NULL;
+
+        if (on) {
+            need(plan, on);
+        }
+        if (backend && !was_given(plan, backend)) {
+            plan_need_texts(plan, backend->host);
+        }
     }
 }
 
 void plan_need_backends(Plan *plan)
 {
     MachineConfig *config = plan->config;
-    unsigned before;
+    const char *name;
 
     plan_need_texts(plan, config->board->properties);
     plan_need_texts(plan, config->board->host_properties);
     for (MachineConfigOptionList *l = config->board->options; l; l = l->next) {
-        g_autoptr(QDict) members = machine_option_parse(l->value->value, NULL);
+        g_autoptr(QDict) members = machine_option_words(l->value->value, NULL);
         const char *id;
 
         plan_need_texts(plan, QOBJECT(members));
         if (strstart(l->value->value, "chardev:", &id)) {
-            g_hash_table_add(plan->needed, g_strdup(id));
+            need(plan, id);
         }
     }
     for (MachineConfigDeviceList *l = config->devices; l; l = l->next) {
         plan_need_texts(plan, l->value->host_properties);
     }
-    do {
-        before = g_hash_table_size(plan->needed);
-        for (MachineConfigBackendList *l = config->backends; l; l = l->next) {
-            need_hub(plan, l->value);
-            if (is_needed(plan, l->value) && !was_given(plan, l->value)) {
-                plan_need_texts(plan, l->value->host);
-            }
-        }
-    } while (g_hash_table_size(plan->needed) > before);
+    while ((name = g_queue_pop_head(plan->pending))) {
+        follow(plan, name);
+    }
 }
 
 /* Making them */
@@ -134,31 +136,6 @@ static void add_one(Plan *plan, MachineConfigBackend *backend, char *value)
     }
 }
 
-/* One that several share comes with the one that it shares */
-static MachineConfigBackend *find_shared(Plan *plan,
-                                         const MachineConfigBackend *mux)
-{
-    const QDict *host = qobject_to(QDict, mux->host);
-    const char *id = qdict_get_try_str(host, "chardev");
-
-    if (mux->kind != MACHINE_CONFIG_BACKEND_KIND_CHARDEV ||
-        strcmp(mux->type, "mux") || !id) {
-        return NULL;
-    }
-    return machine_config_find_backend(plan->config, mux->kind, id);
-}
-
-static bool is_shared(Plan *plan, const MachineConfigBackend *backend)
-{
-    for (MachineConfigBackendList *l = plan->config->backends; l;
-         l = l->next) {
-        if (find_shared(plan, l->value) == backend) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A copy with the names that others have here */
 static MachineConfigBackend renamed(MachineConfigBackend *backend, QDict *host)
 {
@@ -170,41 +147,6 @@ static MachineConfigBackend renamed(MachineConfigBackend *backend, QDict *host)
     }
     copy.host = QOBJECT(host);
     return copy;
-}
-
-/* Those that come with an option of the board */
-static const struct {
-    const char *option;
-    MachineConfigBackendKind kind;
-} within[] = {
-    { "drive", MACHINE_CONFIG_BACKEND_KIND_BLOCK },
-    { "audio", MACHINE_CONFIG_BACKEND_KIND_AUDIO },
-};
-
-static bool is_within(const MachineConfigOption *option,
-                      const MachineConfigBackend *backend)
-{
-    g_autoptr(QDict) members = machine_option_parse(option->value, NULL);
-
-    for (int i = 0; i < ARRAY_SIZE(within); i++) {
-        if (!strcmp(option->option, within[i].option) &&
-            backend->kind == within[i].kind &&
-            !g_strcmp0(qdict_get_try_str(members, "id"), backend->id)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool comes_with_option(Plan *plan, const MachineConfigBackend *backend)
-{
-    for (MachineConfigOptionList *l = plan->config->board->options; l;
-         l = l->next) {
-        if (is_within(l->value, backend)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /*
@@ -256,14 +198,15 @@ void plan_add_backends(Plan *plan)
         if (!(is_needed(plan, backend) ||
               machine_backend_is_harmless(backend)) ||
             was_given(plan, backend) ||
-            is_shared(plan, backend) || comes_with_option(plan, backend)) {
+            g_hash_table_contains(plan->shared, backend) ||
+            plan_is_within(plan, backend->kind, backend->id)) {
             continue;
         }
         if (is_drive(backend)) {
             add_drive(plan, backend);
             continue;
         }
-        shared = find_shared(plan, backend);
+        shared = plan_find_shared(plan, backend);
         value = machine_backend_to_option(shared ?: &copy,
                                           plan_name(backend->id));
         if (shared) {
@@ -278,16 +221,22 @@ void plan_add_backends(Plan *plan)
 
 /* Drives of the board */
 
+static unsigned unit_of(const QDict *members)
+{
+    unsigned unit = 0;
+
+    qemu_strtoui(qdict_get_try_str(members, "unit") ?: "0", NULL, 10, &unit);
+    return unit;
+}
+
 static char *drive_device(const char *interface, const QDict *members)
 {
     g_autoptr(QDict) device = qdict_new();
     const char *media = qdict_get_try_str(members, "media");
     g_autoptr(GString) json = NULL;
-    unsigned unit = 0;
 
-    qemu_strtoui(qdict_get_try_str(members, "unit") ?: "0", NULL, 10, &unit);
     qdict_put_str(device, "drive", qdict_get_str(members, "id"));
-    qdict_put_int(device, "unit", unit);
+    qdict_put_int(device, "unit", unit_of(members));
     if (!strcmp(interface, "ide")) {
         g_autofree char *bus = g_strdup_printf("ide.%s",
             qdict_get_try_str(members, "bus") ?: "0");
@@ -308,9 +257,11 @@ static void place_drive(Plan *plan, const QDict *members)
     const char *interface = qdict_get_try_str(members, "if") ?: "";
 
     if (!strcmp(interface, "pflash")) {
-        plan_add(plan, "machine",
-                 g_strdup_printf("pflash%s=%s", qdict_get_try_str(members, "unit") ?: "0",
-                                 qdict_get_str(members, "id")));
+        g_autofree char *name = g_strdup_printf("pflash%u", unit_of(members));
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        machine_option_append(text, name, qdict_get_str(members, "id"));
+        plan_add(plan, "machine", g_strdup(text->str));
     } else if (!strcmp(interface, "ide") || !strcmp(interface, "floppy")) {
         plan_add(plan, "device", drive_device(interface, members));
     }
@@ -318,11 +269,10 @@ static void place_drive(Plan *plan, const QDict *members)
 
 void plan_add_drive(Plan *plan, const char *value)
 {
-    g_autoptr(QDict) members = machine_option_parse(value, NULL);
+    g_autoptr(QDict) members = machine_option_words(value, NULL);
     const char *id = qdict_get_try_str(members, "id");
     MachineConfigBackend *backend = !id ? NULL :
-        machine_config_find_backend(plan->config,
-                                    MACHINE_CONFIG_BACKEND_KIND_BLOCK, id);
+        plan_find_backend(plan, MACHINE_CONFIG_BACKEND_KIND_BLOCK, id);
     g_autoptr(GString) text = g_string_new(NULL);
 
     if (machine_drive_given(plan->side->options, members,
@@ -348,11 +298,10 @@ void plan_add_drive(Plan *plan, const char *value)
 /* '-audio' makes the back end, too */
 void plan_add_audio(Plan *plan, const char *value)
 {
-    g_autoptr(QDict) members = machine_option_parse(value, NULL);
+    g_autoptr(QDict) members = machine_option_words(value, NULL);
     const char *id = qdict_get_try_str(members, "id");
     MachineConfigBackend *backend = !id ? NULL :
-        machine_config_find_backend(plan->config,
-                                    MACHINE_CONFIG_BACKEND_KIND_AUDIO, id);
+        plan_find_backend(plan, MACHINE_CONFIG_BACKEND_KIND_AUDIO, id);
     g_autoptr(GString) text = g_string_new(NULL);
 
     if (machine_option_given(plan->side->options, "audio", value)) {

@@ -16,6 +16,11 @@ typedef struct Plan {
     GString *missing;           /* what leads to the host and was not given */
     unsigned missing_count;
     GHashTable *needed;         /* names that something leads to */
+    GQueue *pending;            /* of them, those not yet followed */
+    GHashTable *backends;       /* of the machine, by kind and id */
+    GHashTable *shared;         /* those that a multiplexer brings with it */
+    GHashTable *within;         /* kind and id of what comes with an option */
+    GHashTable *hubs;           /* the ids of all on a hub, by its name */
     Error *err;                 /* what cannot be in any plan */
 } Plan;
 
@@ -28,6 +33,32 @@ void plan_add_reaching(Plan *plan, const char *option, char *value);
 /* Was an option with this member given? */
 bool plan_member_was_given(Plan *plan, const char *option, const char *member,
                            const char *value);
+
+/*
+ * Finding back ends: plan-index.c
+ */
+
+void plan_index(Plan *plan);
+void plan_index_clear(Plan *plan);
+
+/* By its kind and id, or %NULL */
+MachineConfigBackend *plan_find_backend(const Plan *plan,
+                                        MachineConfigBackendKind kind,
+                                        const char *id);
+
+/* Is there an option of the board that brings it with it? */
+bool plan_is_within(const Plan *plan, MachineConfigBackendKind kind,
+                    const char *id);
+
+/* One that several share comes with the one that it shares, else %NULL */
+MachineConfigBackend *plan_find_shared(const Plan *plan,
+                                       const MachineConfigBackend *mux);
+
+/*
+ * What is on a hub leads to all that is on it.  Their number is part of no
+ * name, so it is made one, which the caller frees; %NULL if it is on none.
+ */
+char *plan_hub_of(const MachineConfigBackend *backend);
 
 /*
  * Back ends: plan-backends.c

@@ -22,8 +22,22 @@
 /* Limits on what is read; more is refused */
 #define MACHINE_CONFIG_SIZE_MAX (16 * MiB)      /* of the JSON, in bytes */
 #define MACHINE_CONFIG_DEPTH_MAX 32             /* of lists and objects */
-#define MACHINE_CONFIG_LIST_MAX 16384           /* of the members of each */
+#define MACHINE_CONFIG_LIST_MAX 16384           /* of what is in a list */
+#define MACHINE_CONFIG_MEMBERS_MAX 4096         /* of an object */
+#define MACHINE_CONFIG_VALUES_MAX (256 * KiB)   /* of all of it */
 #define MACHINE_CONFIG_NAME_MAX 1023            /* of an id or name, in bytes */
+
+/**
+ * machine_config_check_json: may a text be parsed as JSON?
+ *
+ * QEMU's parser knows limits that are good for what a user may write; an
+ * object with very many members takes it hours.
+ *
+ * @json: the text
+ *
+ * Returns: %false, with @errp set, if it is beyond the limits above.
+ */
+bool machine_config_check_json(const char *json, Error **errp);
 
 /**
  * machine_config_parse: read a machine's configuration
