@@ -32,20 +32,10 @@ static char *take_part(const char **p)
     return g_string_free(part, false);
 }
 
-QDict *machine_option_parse(const char *value, const char *implied)
+static QDict *parse_words(const char *value, const char *implied, size_t most)
 {
-    QDict *dict;
+    QDict *dict = qdict_new();
 
-    if (*value == '{') {
-        QObject *object = qobject_from_json(value, NULL);
-
-        dict = qobject_to(QDict, object);
-        if (!dict) {
-            qobject_unref(object);
-        }
-        return dict ?: qdict_new();
-    }
-    dict = qdict_new();
     while (*value) {
         g_autofree char *part = take_part(&value);
         char *equals = strchr(part, '=');
@@ -59,8 +49,33 @@ QDict *machine_option_parse(const char *value, const char *implied)
             qdict_put_str(dict, part, "on");
         }
         implied = NULL;
+        if (qdict_size(dict) > most) {
+            qdict_put_str(dict, "", value);
+            break;
+        }
     }
     return dict;
+}
+
+QDict *machine_option_words(const char *value, const char *implied)
+{
+    return parse_words(value, implied, MACHINE_OPTION_MEMBERS_MAX);
+}
+
+QDict *machine_option_parse(const char *value, const char *implied)
+{
+    QObject *object;
+    QDict *dict;
+
+    if (*value != '{') {
+        return parse_words(value, implied, SIZE_MAX);
+    }
+    object = qobject_from_json(value, NULL);
+    dict = qobject_to(QDict, object);
+    if (!dict) {
+        qobject_unref(object);
+    }
+    return dict ?: qdict_new();
 }
 
 /* Writing */

@@ -16,11 +16,34 @@
 #include "qapi/qmp/qstring.h"
 #include "migration/config/config.h"
 #include "migration/config/plan.h"
+#include "migration/stream/record.h"
 #include "plan-internal.h"
 #include "plan-options.h"
 
 /* How many of what is missing are listed */
 #define MISSING_MAX 64
+
+/* And how much of each, and of what is no name, in bytes */
+#define SHOWN_MAX 1024
+#define NAME_SHOWN_MAX 128
+
+/* As it can be shown to people, in one line; the caller frees it */
+static char *plan_shown(const char *text, size_t most)
+{
+    char *shown = stream_text_mend(text, strlen(text), most);
+
+    return g_strdelimit(shown, "\n", '?');
+}
+
+/* There can be no plan; the first reason counts */
+static void plan_refuse(Plan *plan, const char *name, const char *why)
+{
+    g_autofree char *shown = plan_shown(name, NAME_SHOWN_MAX);
+
+    if (!plan->err) {
+        error_setg(&plan->err, "'%s' %s", shown, why);
+    }
+}
 
 void plan_add(Plan *plan, const char *option, char *value)
 {
@@ -34,6 +57,7 @@ void plan_add(Plan *plan, const char *option, char *value)
 void plan_add_reaching(Plan *plan, const char *option, char *value)
 {
     g_autofree char *quoted = NULL;
+    g_autofree char *shown = NULL;
 
     if (plan->side->trust) {
         plan_add(plan, option, value);
@@ -41,7 +65,9 @@ void plan_add_reaching(Plan *plan, const char *option, char *value)
     }
     if (plan->missing_count++ < MISSING_MAX) {
         quoted = g_shell_quote(value);
-        g_string_append_printf(plan->missing, "\n  -%s %s", option, quoted);
+        shown = plan_shown(quoted, SHOWN_MAX);
+        g_string_append_printf(plan->missing, "\n  -%s %s%s", option, shown,
+                               strlen(quoted) > SHOWN_MAX ? "..." : "");
     }
     g_free(value);
 }
@@ -106,16 +132,16 @@ static bool is_boards_own(Plan *plan, const char *property,
     if (!strcmp(property, "memory-backend")) {
         return !plan_has_backend(plan, MACHINE_CONFIG_BACKEND_KIND_OBJECT, id);
     }
-    for (MachineConfigOptionList *l = plan->config->board->options;
-         l && g_str_has_prefix(property, "pflash"); l = l->next) {
-        g_autoptr(QDict) members = machine_option_parse(l->value->value, NULL);
+    return g_str_has_prefix(property, "pflash") &&
+           plan_is_within(plan, MACHINE_CONFIG_BACKEND_KIND_BLOCK, id);
+}
 
-        if (!strcmp(l->value->option, "drive") &&
-            !g_strcmp0(qdict_get_try_str(members, "id"), id)) {
-            return true;
-        }
+/* What stands first in '-machine', unless it is a member */
+static void check_type(Plan *plan, const char *name)
+{
+    if (!*name || strpbrk(name, ",=")) {
+        plan_refuse(plan, name, "is no name of a machine type");
     }
-    return false;
 }
 
 /* A name in an option that is no JSON must not be more than a name */
@@ -123,8 +149,8 @@ static void check_names(Plan *plan, const QObject *value)
 {
     const char *bad = machine_option_bad_name(value);
 
-    if (bad && !plan->err) {
-        error_setg(&plan->err, "'%s' is no name of a property", bad);
+    if (bad) {
+        plan_refuse(plan, bad, "is no name of a property");
     }
 }
 
@@ -137,6 +163,7 @@ static void add_board(Plan *plan)
         qobject_to(QDict, board->host_properties),
     };
 
+    check_type(plan, board->type);
     machine_option_append(text, NULL, board->type);
     for (int i = 0; i < ARRAY_SIZE(parts); i++) {
         const QDict *dict = parts[i];
@@ -191,7 +218,7 @@ static void add_cpu(Plan *plan)
     }
     if (strchr(cpu->model, ',') || !strcmp(cpu->model, "help") ||
         !strcmp(cpu->model, "?")) {
-        error_setg(&plan->err, "'%s' is no model of a CPU", cpu->model);
+        plan_refuse(plan, cpu->model, "is no model of a CPU");
         return;
     }
     plan_add(plan, "cpu", cpu->has_options && *cpu->options
@@ -281,7 +308,7 @@ static char *with_names(const char *option, const char *value)
     if (strcmp(option, "nic")) {
         return g_strdup(value);
     }
-    members = machine_option_parse(value, NULL);
+    members = machine_option_words(value, NULL);
     id = qdict_get_try_str(members, "netdev");
     if (id) {
         qdict_put_str(members, "netdev", plan_name(id));
@@ -322,10 +349,7 @@ static void add_option(Plan *plan, const char *option, const char *value)
         plan_add_reaching(plan, option, g_steal_pointer(&whole));
         break;
     default:
-        if (!plan->err) {
-            error_setg(&plan->err, "nothing is known of an option '%s'",
-                       option);
-        }
+        plan_refuse(plan, option, "is an option of which nothing is known");
     }
 }
 
@@ -468,14 +492,14 @@ GPtrArray *machine_plan(MachineConfig *config, const MachinePlanSide *side,
 {
     g_autoptr(GPtrArray) arguments = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GString) missing = g_string_new(NULL);
-    g_autoptr(GHashTable) needed =
-        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Plan plan = {
         .config = config, .side = side, .arguments = arguments,
-        .missing = missing, .needed = needed,
+        .missing = missing,
     };
 
+    plan_index(&plan);
     plan_all(&plan);
+    plan_index_clear(&plan);
     if (plan.err) {
         error_propagate_prepend(errp, plan.err,
                                 "The machine that arrives cannot be made: ");

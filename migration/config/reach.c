@@ -69,9 +69,17 @@ static const HarmlessBackend harmless_backends[] = {
 
 static bool is_among(const char *names, const char *name)
 {
-    g_auto(GStrv) each = g_strsplit(names, " ", -1);
+    size_t length = strlen(name);
 
-    return g_strv_contains((const char *const *)each, name);
+    for (const char *p = names; *p; p += *p == ' ') {
+        size_t n = strcspn(p, " ");
+
+        if (n == length && !memcmp(p, name, n)) {
+            return true;
+        }
+        p += n;
+    }
+    return false;
 }
 
 bool machine_backend_is_harmless(const MachineConfigBackend *backend)
@@ -180,8 +188,8 @@ static const struct {
 } harmless_options[] = {
     { "vga", "model", "model retrace" },
     { "nic", NULL, "model macaddr netdev vectors" },
-    { "drive", NULL, "if bus unit media id" },
     { "audio", NULL, "model id" },
+    { "drive", NULL, "if bus unit media id" },
     { "smbios", NULL, "type vendor version date release uefi manufacturer "
       "product serial uuid sku family asset location sock_pfx part max-speed "
       "current-speed processor-id loc_pfx bank speed value internal_reference "
@@ -219,7 +227,7 @@ MachineOptionReach machine_option_reach(const char *option, const char *value)
         if (strcmp(harmless_options[i].option, option)) {
             continue;
         }
-        members = machine_option_parse(value, harmless_options[i].implied);
+        members = machine_option_words(value, harmless_options[i].implied);
         for (const QDictEntry *e = qdict_first(members); e;
              e = qdict_next(members, e)) {
             if (!is_among(harmless_options[i].members, qdict_entry_key(e))) {

@@ -70,6 +70,17 @@ char *machine_plan_to_shell(const GPtrArray *arguments);
  */
 QDict *machine_option_parse(const char *value, const char *implied);
 
+/* Members of an option of the board; one that has more is none of QEMU's */
+#define MACHINE_OPTION_MEMBERS_MAX 64
+
+/**
+ * machine_option_words: the same for an option that is never JSON
+ *
+ * Of one with more than %MACHINE_OPTION_MEMBERS_MAX members the rest is one
+ * without a name, so that nobody knows it.
+ */
+QDict *machine_option_words(const char *value, const char *implied);
+
 /* What leads to the host: migration/config/reach.c */
 
 /* Can a back end be made on the word of a machine that arrives? */
