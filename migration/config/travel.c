@@ -52,6 +52,7 @@ static GString *describe(Error **errp)
 {
     bool locked = qemu_mutex_iothread_locked();
     g_autoptr(MachineConfig) config = NULL;
+    int64_t start = g_get_monotonic_time();
     GString *json = NULL;
 
     if (!locked) {
@@ -65,6 +66,8 @@ static GString *describe(Error **errp)
         qemu_mutex_unlock_iothread();
     }
     set_differences(NULL);
+    trace_machine_travel_describe(json ? json->len : 0,
+                                  g_get_monotonic_time() - start);
     return json;
 }
 
@@ -87,8 +90,10 @@ MachineConfig *machine_travel_read(const GByteArray *json, Error **errp)
 
 static bool machine_arrived(const GByteArray *json, Error **errp)
 {
+    int64_t start = g_get_monotonic_time();
     MachineConfig *config = machine_travel_read(json, errp);
 
+    trace_machine_travel_arrived(json->len, g_get_monotonic_time() - start);
     qapi_free_MachineConfig(arrived);
     arrived = config;
     set_differences(NULL);
@@ -111,6 +116,7 @@ bool machine_travel_compare(MachineConfig *source, Error **errp)
 {
     g_autoptr(MachineConfig) here = NULL;
     g_autofree char *text = NULL;
+    int64_t start = g_get_monotonic_time();
     MachineDifferenceList *list;
     bool refuse;
 
@@ -119,6 +125,7 @@ bool machine_travel_compare(MachineConfig *source, Error **errp)
     }
     here = machine_config_collect();
     list = machine_config_compare(source, here);
+    trace_machine_travel_compare(list, g_get_monotonic_time() - start);
     trace_differences(list);
     refuse = config_check == MACHINE_CONFIG_CHECK_STRICT && list &&
              list->value->fatal;
