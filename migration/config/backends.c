@@ -19,6 +19,7 @@
 #include "qapi/qapi-visit-char.h"
 #include "qapi/qapi-visit-net.h"
 #include "qapi/qapi-visit-tpm.h"
+#include "qapi/qmp/qbool.h"
 #include "qapi/qmp/qstring.h"
 #include "qapi/qobject-output-visitor.h"
 #include "qapi/util.h"
@@ -204,6 +205,37 @@ static int compare_chardevs(const void *a, const void *b)
     return mux != mux_y ? mux - mux_y : strcmp((*x)->label, (*y)->label);
 }
 
+/*
+ * '-chardev' has words for these whether they were said or not, and QMP has
+ * not: a chardev is the same either way.
+ */
+static void forget_defaults(QDict *dict)
+{
+    static const struct {
+        const char *name;
+        bool value;
+    } defaults[] = {
+        { "abstract", false }, { "append", false }, { "logappend", false },
+        { "tight", true },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+        const QBool *value = qobject_to(QBool, qdict_get(dict,
+                                                         defaults[i].name));
+
+        if (value && qbool_get_bool(value) == defaults[i].value) {
+            qdict_del(dict, defaults[i].name);
+        }
+    }
+    for (const QDictEntry *e = qdict_first(dict); e; e = qdict_next(dict, e)) {
+        QDict *inner = qobject_to(QDict, qdict_entry_value(e));
+
+        if (inner) {
+            forget_defaults(inner);
+        }
+    }
+}
+
 static QDict *read_chardev(const Chardev *chr)
 {
     QDict *all = TO_QDICT(ChardevBackend, chr->options);
@@ -211,6 +243,7 @@ static QDict *read_chardev(const Chardev *chr)
 
     qobject_ref(data);
     qobject_unref(all);
+    forget_defaults(data);
     return data;
 }
 

@@ -61,6 +61,11 @@ static QDict *node_options(BlockDriverState *bs, unsigned depth)
     if (has_name(bs)) {
         qdict_put_str(options, "node-name", bs->node_name);
     }
+    if (depth == NODES_DEPTH_MAX && bdrv_is_read_only(bs) &&
+        !qdict_haskey(options, BDRV_OPT_READ_ONLY)) {
+        /* A medium that was put in has that from its drive */
+        qdict_put_bool(options, BDRV_OPT_READ_ONLY, true);
+    }
     if (bs->detect_zeroes) {
         qdict_put_str(options, "detect-zeroes",
                       BlockdevDetectZeroesOptions_str(bs->detect_zeroes));
@@ -107,6 +112,35 @@ static QDict *with_types(QDict *options)
     return qobject_to(QDict, object);
 }
 
+static void forget_false(QDict *dict, const char *name)
+{
+    const QBool *value = qobject_to(QBool, qdict_get(dict, name));
+
+    if (value && !qbool_get_bool(value)) {
+        qdict_del(dict, name);
+    }
+}
+
+/*
+ * As '-blockdev' has it.  What is off by default shows or not, depending on
+ * how the node was made.
+ */
+static QDict *read_options(BlockDriverState *bs)
+{
+    QDict *options = with_types(node_options(bs, NODES_DEPTH_MAX));
+    QDict *cache = qdict_get_qdict(options, "cache");
+
+    forget_false(options, BDRV_OPT_READ_ONLY);
+    if (cache) {
+        forget_false(cache, "direct");
+        forget_false(cache, "no-flush");
+        if (!qdict_size(cache)) {
+            qdict_del(options, "cache");
+        }
+    }
+    return options;
+}
+
 static void add_node_facts(QDict *guest, BlockDriverState *bs)
 {
     AioContext *context = bdrv_get_aio_context(bs);
@@ -150,7 +184,7 @@ static void add_node(Tail *tail, const MachineTypes *types,
                      BlockDriverState *bs)
 {
     const char *name = machine_types_name(types, bs->node_name);
-    QDict *host = with_types(node_options(bs, NODES_DEPTH_MAX));
+    QDict *host = read_options(bs);
     QDict *guest = qdict_new();
 
     for (BlockBackend *blk = blk_all_next(NULL); blk;
@@ -195,7 +229,10 @@ static void add_drive_options(QDict *host, BlockBackend *blk)
     if (on_write != BLOCKDEV_ON_ERROR_ENOSPC) {
         qdict_put_str(host, "werror", BlockdevOnError_str(on_write));
     }
-    if (!blk_enable_write_cache(blk) && qdict_haskey(host, "cache")) {
+    if (!blk_enable_write_cache(blk) && blk_bs(blk)) {
+        if (!qdict_haskey(host, "cache")) {
+            qdict_put(host, "cache", qdict_new());
+        }
         qdict_put_bool(qdict_get_qdict(host, "cache"), "writeback", false);
     }
     if (!member->throttle_state) {
@@ -217,8 +254,7 @@ static void add_drive(Tail *tail, BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);
     QDict *guest = qdict_new();
-    QDict *host = bs ? with_types(node_options(bs, NODES_DEPTH_MAX))
-                     : qdict_new();
+    QDict *host = bs ? read_options(bs) : qdict_new();
 
     add_use_facts(guest, blk);
     if (bs) {

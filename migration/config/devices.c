@@ -167,6 +167,34 @@ static DeviceState *find_owner(DeviceState *dev)
     return NULL;
 }
 
+static MachineConfigOrigin find_origin(DeviceState *dev);
+
+/*
+ * The last free USB port gets a hub of its own accord, and the device that
+ * wanted it goes there: that must have been one of the board's, or somebody has
+ * asked for the device, and so for the hub.
+ */
+static bool is_for_users(DeviceState *hub)
+{
+    g_autofree char *ports = NULL;
+    BusChild *kid;
+
+    if (!object_dynamic_cast(OBJECT(hub), "usb-hub") ||
+        !USB_DEVICE(hub)->port) {
+        return false;
+    }
+    ports = g_strdup_printf("%s.", USB_DEVICE(hub)->port->path);
+    QTAILQ_FOREACH(kid, &hub->parent_bus->children, sibling) {
+        USBPort *port = USB_DEVICE(kid->child)->port;
+
+        if (port && g_str_has_prefix(port->path, ports) &&
+            find_origin(kid->child) == MACHINE_CONFIG_ORIGIN_BOARD) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static MachineConfigOrigin find_origin(DeviceState *dev)
 {
     Object *parent = OBJECT(dev)->parent;
@@ -178,7 +206,8 @@ static MachineConfigOrigin find_origin(DeviceState *dev)
                parent == container_get(machine, "/peripheral-anon")) {
         return MACHINE_CONFIG_ORIGIN_USER;
     }
-    return MACHINE_CONFIG_ORIGIN_BOARD;
+    return is_for_users(dev) ? MACHINE_CONFIG_ORIGIN_USER
+                             : MACHINE_CONFIG_ORIGIN_BOARD;
 }
 
 /*
