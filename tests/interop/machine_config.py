@@ -351,8 +351,7 @@ def backends(directory):
            True, False), 'a drive')
     equal(by_name(found, 'block', 'slow')['host'],
           {'driver': 'throttle', 'node-name': 'slow', 'read-only': True,
-           'throttle-group': 'group', 'file': 'file',
-           'cache': {'direct': False, 'no-flush': False}}, 'a node')
+           'throttle-group': 'group', 'file': 'file'}, 'a node')
     equal(by_name(found, 'object', 'group')['host']['limits']['iops-total'], 7,
           'a throttle group')
     net = by_name(found, 'net', 'net')
