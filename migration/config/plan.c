@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/id.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qbool.h"
 #include "qapi/qmp/qjson.h"
@@ -464,8 +465,30 @@ static void add_sound(Plan *plan)
     }
 }
 
+/* JSON is taken with any id, and some are more than a name to QOM */
+static void check_id(Plan *plan, const char *id)
+{
+    if (!id_wellformed(id) && !plan->err) {
+        error_setg(&plan->err, "'%s' is no id", id);
+    }
+}
+
+static void check_ids(Plan *plan)
+{
+    for (MachineConfigDeviceList *l = plan->config->devices; l; l = l->next) {
+        if (l->value->has_id) {
+            check_id(plan, l->value->id);
+        }
+    }
+    for (MachineConfigBackendList *l = plan->config->backends; l;
+         l = l->next) {
+        check_id(plan, plan_name(l->value->id));
+    }
+}
+
 static void plan_all(Plan *plan)
 {
+    check_ids(plan);
     plan_add(plan, "nodefaults", NULL);
     add_board(plan);
     add_accelerator(plan);

@@ -256,6 +256,14 @@ static void test_tricks(void)
         qdict_put_str(qdict_get_qdict(properties, "memory"), names[i], "/x");
         expect_missing(config, &nothing, "is no name of a property");
     }
+    for (int i = 0; i < 4; i++) {
+        static const char *const ids[] = { "a/b", "a,b", "", "-a" };
+        MachineConfig *config = machine("", "", NIC, HUBPORT);
+
+        g_free(config->devices->value->id);
+        config->devices->value->id = g_strdup(ids[i]);
+        expect_missing(config, &nothing, "is no id");
+    }
     {
         MachineConfig *config = machine("", "", "", "");
 
