@@ -468,8 +468,8 @@ static void add_sound(Plan *plan)
 /* JSON is taken with any id, and some are more than a name to QOM */
 static void check_id(Plan *plan, const char *id)
 {
-    if (!id_wellformed(id) && !plan->err) {
-        error_setg(&plan->err, "'%s' is no id", id);
+    if (!id_wellformed(id)) {
+        plan_refuse(plan, id, "is no id");
     }
 }
 

@@ -421,11 +421,11 @@ def touched(directory, marks, config, parts, what):
 
         def seen():
             found.update(marks.touched())
-            return what in found or waiting.ended()
-        with contextlib.suppress(Exception):
+            return what in found or not vm.alive()
+        with contextlib.suppress(TimeoutError):
             wait_for(seen, PATIENCE, vm.says)
         found |= marks.touched()
-        # It may wait for an answer that nobody gives.
+        # It may wait for an answer that nobody gives, and hear no monitor.
         vm.kill()
         check(what in found, f'{what} was not touched, but {found}; '
                              f'{vm.says()}')
