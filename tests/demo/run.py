@@ -12,6 +12,7 @@ no process, socket or file of the demo is left.
 
 import argparse
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -19,7 +20,7 @@ import time
 
 from demo.screen import Screen
 from harness.guest import BEAT, BOOT_TIMEOUT, TROUBLE, make_disk, run_guest
-from harness.qemu import BUILT, QemuDied, start_migration, tempdir
+from harness.qemu import BUILT, Qemu, QemuDied, start_migration, tempdir
 from harness.qmp import QmpError
 
 MIB = 1 << 20
@@ -27,6 +28,8 @@ MIB = 1 << 20
 # dirtying its memory, is stopped for a moment only.
 WATCHABLE, LIFTED = 40 * MIB, 1 << 30
 PASSES = 3
+# The other QEMU is on this host, and may have what this one has
+ADOPT = 'incoming,backends=trust'
 BEFORE, AFTER = 2.0, 3          # seconds of guest; checks of all its memory
 MIGRATION_TIMEOUT = 90
 POLL = 0.05
@@ -38,20 +41,38 @@ class Failure(Exception):
 
 
 class Side:
-    """One of the two QEMUs, and how far its console has been shown."""
+    """One of the two QEMUs, and how far its console has been shown.  Both write
+    to the same file, so what each has written is where its own descriptor of
+    that stands.
 
-    def __init__(self, vm, label):
+    shown   bytes of the file that need not be shown; None: this side has not
+            written yet
+    """
+
+    def __init__(self, vm, label, console, shown):
         self.vm, self.label = vm, label
-        self.shown = 0
+        self.console = console
+        self.shown = shown
         self.last_beat = None   # the match, printed or not
         self.printed_at = -1e9
         self.held = None        # a beat that was not printed, so far
 
+    def written(self):
+        """Up to where the file is this side's, in bytes."""
+        process = pathlib.Path(f'/proc/{self.vm.pid}')
+        for fd in process.glob('fd/*'):
+            if os.readlink(fd) == str(self.console):
+                info = (process / 'fdinfo' / fd.name).read_text()
+                return int(re.search(r'pos:\s*(\d+)', info).group(1))
+        return 0
+
     def new_lines(self):
-        text = self.vm.console.text()
-        end = text.rfind('\n') + 1
-        lines = text[self.shown:end].splitlines()
-        self.shown = end
+        if self.shown is None:
+            return []
+        text = self.console.read_bytes()[self.shown:self.written()]
+        text = text[:text.rfind(b'\n') + 1]
+        self.shown += len(text)
+        lines = text.decode(errors='replace').replace('\r', '').splitlines()
         return [line for line in lines if line.strip()]
 
 
@@ -117,43 +138,42 @@ class Demo:
 
     def run(self, directory):
         disk = make_disk(directory / 'disk.qcow2')
+        console = directory / 'console'
         self.screen.line('A Linux guest moves from one QEMU to another while '
-                         'it works, both of them')
-        self.screen.line(f'{BUILT} -M {self.options.machine}\n')
-
-        def start(label, **options):
-            vm = run_guest(BUILT, disk, directory / label, name=label,
-                           machine=self.options.machine, workdir=directory,
-                           **options)
-            self.sides.append(Side(vm, label))
-            return vm
-
-        with start('source') as src:
-            self.show('demo', 'the guest boots')
-            self.wait(lambda: self.sides[0].last_beat, BOOT_TIMEOUT,
-                      'the guest\'s first heartbeat')
-            self.beats_for(self.sides[0], BEFORE)
-            with start('destination', incoming='defer') as dst:
-                uri = self.listen(dst, directory)
-                info = self.migrate(src, dst, uri)
-                self.settle()
-                return self.verdict(info, dst.qmp('query-migrate'))
-
-    def listen(self, dst, directory):
+                         f'it works, from\n{BUILT} -M {self.options.machine} '
+                         '... to one that starts with nothing but')
         if self.options.unix:
             uri = f'unix:{directory}/socket'
         else:
             uri = f'tcp:127.0.0.1:{self.options.port}'
+        self.screen.line(f'-M {ADOPT} -incoming {uri}\n')
+
+        with run_guest(BUILT, disk, f'{console},append=on', name='source',
+                       machine=self.options.machine,
+                       workdir=directory) as src:
+            self.sides.append(Side(src, 'source', console, 0))
+            self.show('demo', 'the guest boots')
+            self.wait(lambda: self.sides[0].last_beat, BOOT_TIMEOUT,
+                      'the guest\'s first heartbeat')
+            self.beats_for(self.sides[0], BEFORE)
+            with self.destination(uri, directory) as dst:
+                self.sides.append(Side(dst, 'destination', console, None))
+                info = self.migrate(src, dst, dst.listens_at())
+                self.settle()
+                return self.verdict(info, dst.qmp('query-migrate'))
+
+    def destination(self, uri, directory):
+        """It knows nothing of the machine, and will be told by the source."""
         try:
-            dst.qmp('migrate-incoming', uri=uri)
-        except QmpError as error:
+            return Qemu(BUILT, machine=ADOPT, accel=None, defaults=True,
+                        incoming=uri, workdir=directory)
+        except QemuDied as error:
             if self.options.port and 'in use' in str(error):
                 raise Failure(
                     f'port {self.options.port} of 127.0.0.1 is in use by '
                     'another program: choose another one, or none and a free '
                     'one is taken') from None
             raise Failure(f'can\'t listen at {uri}: {error}') from None
-        return dst.listens_at()
 
     def migrate(self, src, dst, uri):
         self.show('demo', f'it moves over {uri}, at {WATCHABLE // MIB} MiB/s '
@@ -179,6 +199,7 @@ class Demo:
         info = src.qmp('query-migrate')
         self.consoles(self.sides[:1])
         self.flush(self.sides[0])
+        self.sides[1].shown = self.sides[0].shown
         self.show('demo', f'it has moved, and stood still for '
                           f'{info["downtime"]} ms')
         return info
