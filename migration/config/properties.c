@@ -53,9 +53,16 @@ static const char *const secret_names[] = {
     "secret", "token",
 };
 
+/* What a property is, by its name */
+typedef enum Kind {
+    KIND_LEFT_OUT,
+    KIND_GUEST,
+    KIND_HOST,
+} Kind;
+
 struct MachineTypes {
     GHashTable *types;          /* name to what a new one has */
-    GHashTable *host;           /* names of properties, to yes or no */
+    GHashTable *kinds;          /* names of properties, to Kind */
     GHashTable *names;          /* that QEMU gave, to what they are called */
     Object *hidden;             /* what QEMU made itself, and will again */
 };
@@ -71,7 +78,8 @@ MachineTypes *machine_types_new(void)
 
     types->types = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
                                          unref);
-    types->host = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    types->kinds = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                         NULL);
     types->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                          g_free);
     return types;
@@ -80,7 +88,7 @@ MachineTypes *machine_types_new(void)
 void machine_types_free(MachineTypes *types)
 {
     g_hash_table_destroy(types->types);
-    g_hash_table_destroy(types->host);
+    g_hash_table_destroy(types->kinds);
     g_hash_table_destroy(types->names);
     g_free(types);
 }
@@ -114,38 +122,46 @@ static bool is_listed(const char *const *names, size_t n, const char *name)
     return false;
 }
 
-static bool is_host(MachineTypes *types, const char *name)
+/* Looked up once for each name: there are thousands of properties */
+static Kind kind_of(const MachineTypes *types, const char *name)
 {
-    gpointer known;
+    gpointer kind;
 
-    if (!g_hash_table_lookup_extended(types->host, name, NULL, &known)) {
-        known = GINT_TO_POINTER(is_listed(host_names, ARRAY_SIZE(host_names),
-                                          name));
-        g_hash_table_insert(types->host, g_strdup(name), known);
+    if (!g_hash_table_lookup_extended(types->kinds, name, NULL, &kind)) {
+        kind = GINT_TO_POINTER(
+            is_listed(left_out, ARRAY_SIZE(left_out), name) ? KIND_LEFT_OUT :
+            is_listed(host_names, ARRAY_SIZE(host_names), name) ? KIND_HOST
+                                                                : KIND_GUEST);
+        g_hash_table_insert(types->kinds, g_strdup(name), kind);
     }
-    return GPOINTER_TO_INT(known);
+    return GPOINTER_TO_INT(kind);
 }
 
 static bool is_link(const ObjectProperty *property)
 {
-    return g_str_has_prefix(property->type, "link<");
+    return property->resolve && g_str_has_prefix(property->type, "link<");
+}
+
+static bool is_child(const ObjectProperty *property)
+{
+    return property->resolve && g_str_has_prefix(property->type, "child<");
 }
 
 bool machine_property_is_alias(const ObjectProperty *property)
 {
     return property->resolve && !is_link(property) &&
-           !g_str_has_prefix(property->type, "child<");
+           !is_child(property);
 }
 
 /*
  * What can be given to a new object.  What has no setter is state, and so is
  * what only looks like a property.
  */
-static bool is_wanted(const ObjectProperty *property)
+static bool is_wanted(const MachineTypes *types,
+                      const ObjectProperty *property)
 {
-    return property->get && property->set &&
-           !g_str_has_prefix(property->type, "child<") &&
-           !is_listed(left_out, ARRAY_SIZE(left_out), property->name);
+    return property->get && property->set && !is_child(property) &&
+           kind_of(types, property->name) != KIND_LEFT_OUT;
 }
 
 /*
@@ -222,7 +238,7 @@ static QDict *read_new(const MachineTypes *types, const char *name)
     object_property_iter_init(&iter, object);
     while ((property = object_property_iter_next(&iter))) {
         bool host = false;
-        QObject *value = is_wanted(property) ?
+        QObject *value = is_wanted(types, property) ?
                          read_value(types, object, property, &host) : NULL;
 
         if (value) {
@@ -301,10 +317,10 @@ void machine_properties_read(MachineTypes *types, Object *object,
     object_property_iter_init(&iter, object);
     while ((property = object_property_iter_next(&iter))) {
         const char *name = property->name;
-        bool host = is_host(types, name);
+        bool host = kind_of(types, name) == KIND_HOST;
         QObject *value, *new_value;
 
-        if (!is_wanted(property) || is_shown(owner, property)) {
+        if (!is_wanted(types, property) || is_shown(owner, property)) {
             continue;
         }
         value = given ? qdict_get(given, name) : NULL;

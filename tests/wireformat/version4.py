@@ -52,7 +52,8 @@ def _section(stream, record):
     if record.type == wire.START:
         name = section(record.name, instance)
         yield Item(name, f'version {version}, in parts')
-        shared = b'x-ignore-shared' in stream.records[0].payload
+        shared = b'x-ignore-shared' in stream.of_type(
+            wire.CONFIGURATION).payload
         yield from Reader(stream.state(record)).blocks(name, shared)
         return
     tree = stream.tree(record)
