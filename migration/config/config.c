@@ -78,38 +78,103 @@ static const Known known_config[] = {
 
 static const Known known_root = { "the machine", known_config };
 
-static QObject *take(const Known *known, const QObject *object,
-                     unsigned depth, Error **errp);
+/* JSON has no way to say what is beyond all numbers, and QNum has */
+static bool is_number(const QObject *object)
+{
+    const QNum *number = qobject_to(QNum, object);
+
+    return !number || isfinite(qnum_get_double((QNum *)number));
+}
+
+static bool check_key(const Known *known, const char *key, Error **errp)
+{
+    size_t length = strlen(key);
+
+    if (length > MACHINE_CONFIG_NAME_MAX ||
+        !stream_name_is_proper((const uint8_t *)key, length)) {
+        error_setg(errp, "%s: a member's name is empty, too long or has "
+                   "control characters", known->name);
+        return false;
+    }
+    return true;
+}
+
+/* Is it within the limits, but for what is inside? */
+static bool check_outside(const Known *known, const QObject *object,
+                          unsigned depth, Error **errp)
+{
+    const QDict *dict = qobject_to(QDict, object);
+    const QList *list = qobject_to(QList, object);
+
+    if (depth > MACHINE_CONFIG_DEPTH_MAX) {
+        error_setg(errp, "%s: more than %d objects and lists inside each other",
+                   known->name, MACHINE_CONFIG_DEPTH_MAX);
+    } else if (known->object && !dict) {
+        error_setg(errp, "%s: expected an object", known->name);
+    } else if (!is_number(object)) {
+        error_setg(errp, "%s: a number is too large", known->name);
+    } else if (dict && qdict_size(dict) > MACHINE_CONFIG_MEMBERS_MAX) {
+        error_setg(errp, "%s: more than %d members", known->name,
+                   MACHINE_CONFIG_MEMBERS_MAX);
+    } else if (list && qlist_size(list) > MACHINE_CONFIG_LIST_MAX) {
+        error_setg(errp, "%s: more than %d", known->name,
+                   MACHINE_CONFIG_LIST_MAX);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* The same, with all that is inside, of which anything is taken */
+static bool check_any(const Known *known, const QObject *object,
+                      unsigned depth, Error **errp)
+{
+    const Known inside = { .name = known->name };
+    const QDict *dict = qobject_to(QDict, object);
+    const QList *list = qobject_to(QList, object);
+    const QListEntry *l;
+
+    if (!check_outside(known, object, depth, errp)) {
+        return false;
+    }
+    for (const QDictEntry *e = dict ? qdict_first(dict) : NULL; e;
+         e = qdict_next(dict, e)) {
+        if (!check_key(known, qdict_entry_key(e), errp) ||
+            !check_any(&inside, qdict_entry_value(e), depth + 1, errp)) {
+            return false;
+        }
+    }
+    for (l = list ? qlist_first(list) : NULL; l; l = qlist_next(l)) {
+        if (!check_any(&inside, qlist_entry_obj(l), depth + 1, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static QObject *take(const Known *known, QObject *object, unsigned depth,
+                     Error **errp);
 
 static QObject *take_dict(const Known *known, const QDict *dict,
                           unsigned depth, Error **errp)
 {
     QDict *taken = qdict_new();
 
-    if (qdict_size(dict) > MACHINE_CONFIG_MEMBERS_MAX) {
-        error_setg(errp, "%s: more than %d members", known->name,
-                   MACHINE_CONFIG_MEMBERS_MAX);
-        goto fail;
-    }
     for (const QDictEntry *e = qdict_first(dict); e; e = qdict_next(dict, e)) {
         const char *key = qdict_entry_key(e);
         const Known *member = known->members;
-        const Known any = { .name = known->name };
         QObject *value;
 
-        if (!stream_name_is_proper((const uint8_t *)key, strlen(key)) ||
-            strlen(key) > MACHINE_CONFIG_NAME_MAX) {
-            error_setg(errp, "%s: a member's name is empty, too long or has "
-                       "control characters", known->name);
+        if (!check_key(known, key, errp)) {
             goto fail;
         }
-        while (member && member->name && strcmp(member->name, key)) {
+        while (member->name && strcmp(member->name, key)) {
             member++;
         }
-        if (member && !member->name) {
+        if (!member->name) {
             continue;
         }
-        value = take(member ?: &any, qdict_entry_value(e), depth + 1, errp);
+        value = take(member, qdict_entry_value(e), depth + 1, errp);
         if (!value) {
             goto fail;
         }
@@ -126,59 +191,33 @@ static QObject *take_list(const Known *known, const QList *list,
 {
     QList *taken = qlist_new();
     const QListEntry *e;
-    unsigned count = 0;
 
     QLIST_FOREACH_ENTRY(list, e) {
-        QObject *value;
+        QObject *value = take(known, qlist_entry_obj(e), depth + 1, errp);
 
-        if (++count > MACHINE_CONFIG_LIST_MAX) {
-            error_setg(errp, "%s: more than %d", known->name,
-                       MACHINE_CONFIG_LIST_MAX);
-            goto fail;
-        }
-        value = take(known, qlist_entry_obj(e), depth + 1, errp);
         if (!value) {
-            goto fail;
+            qobject_unref(taken);
+            return NULL;
         }
         qlist_append_obj(taken, value);
     }
     return QOBJECT(taken);
-fail:
-    qobject_unref(taken);
-    return NULL;
 }
 
-/* JSON has no way to say what is beyond all numbers, and QNum has */
-static bool is_number(const QObject *object)
-{
-    const QNum *number = qobject_to(QNum, object);
-
-    return !number || isfinite(qnum_get_double((QNum *)number));
-}
-
-/* A copy of an object that has nothing but what is known */
-static QObject *take(const Known *known, const QObject *object,
-                     unsigned depth, Error **errp)
+/* What is known of an object; where all of it is taken, itself */
+static QObject *take(const Known *known, QObject *object, unsigned depth,
+                     Error **errp)
 {
     const QDict *dict = qobject_to(QDict, object);
     const QList *list = qobject_to(QList, object);
 
-    if (depth > MACHINE_CONFIG_DEPTH_MAX) {
-        error_setg(errp, "%s: more than %d objects and lists inside each other",
-                   known->name, MACHINE_CONFIG_DEPTH_MAX);
-        return NULL;
+    if (!known->members || (!dict && !list)) {
+        return check_any(known, object, depth, errp) ? qobject_ref(object)
+                                                     : NULL;
     }
-    if (known->object && !dict) {
-        error_setg(errp, "%s: expected an object", known->name);
-        return NULL;
-    }
-    if (!is_number(object)) {
-        error_setg(errp, "%s: a number is too large", known->name);
-        return NULL;
-    }
-    return dict ? take_dict(known, dict, depth, errp)
-         : list ? take_list(known, list, depth, errp)
-         : qobject_ref((QObject *)object);
+    return !check_outside(known, object, depth, errp) ? NULL
+         : dict ? take_dict(known, dict, depth, errp)
+                : take_list(known, list, depth, errp);
 }
 
 /* Is a name something that can be shown, and looked for? */
@@ -268,7 +307,7 @@ MachineConfig *machine_config_from_qdict(const QDict *dict, Error **errp)
     Visitor *v;
 
     if (check_format(dict, errp)) {
-        known = take_dict(&known_root, dict, 1, errp);
+        known = take(&known_root, QOBJECT(dict), 1, errp);
     }
     if (known) {
         v = qobject_input_visitor_new(known);
