@@ -139,6 +139,29 @@ def distance(runs, base):
                   'ratio of seconds', 'of ms nobody ran it'], rows)
 
 
+def machine(runs, starts):
+    """What comes before the memory, and how long a machine takes to start."""
+    theirs, ours = runs.values()
+    name = list(runs)[-1]
+    for title, rounds in runs.items():
+        yield (f'{title}: before the memory '
+               f'{spread([one["before"] * 1e3 for one in rounds])} ms')
+    more = [b['before'] - a['before'] for a, b in zip(theirs, ours)]
+    yield f'{name}: that is {spread([one * 1e3 for one in more])} ms more'
+    for part, words in (('machine', 'of it for the machine'),
+                        ('describe', 'to collect it and write it'),
+                        ('read', 'to read it'),
+                        ('compare', 'to collect the other one and compare')):
+        yield (f'{name}: {words} '
+               f'{spread([one[part] * 1e3 for one in ours])} ms')
+    yield f'{name}: {ours[0]["bytes"]} bytes of description'
+    for how in 'given', 'adopted':
+        yield (f'{name}: ready when {how} after '
+               f'{spread([one[how] * 1e3 for one in starts], 0)} ms')
+    ratios = [one['adopted'] / one['given'] for one in starts]
+    yield f'{name}: adopted to given {spread(ratios)}'
+
+
 def verify(runs):
     """The table of reading a stream from the page cache."""
     return table(['', 'GiB/s', 'CPU s/GiB'], [[

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from bench import devices, report, rounds, verify
+from bench import devices, machine, report, rounds, verify
 from harness.qemu import BUILT, ROOT, STOCK, tempdir
 
 BASE = 'distribution, version 3'
@@ -50,8 +50,8 @@ def arguments():
     parser.add_argument('--pairs', type=int, default=5,
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
-                        choices=['random', 'zero', 'devices', 'verify',
-                                 'crc32c', 'distance', *TLS],
+                        choices=['random', 'zero', 'devices', 'machine',
+                                 'verify', 'crc32c', 'distance', *TLS],
                         help='what to measure (all)')
     parser.add_argument('--delay', type=int, action='append',
                         help='milliseconds that the link takes each way '
@@ -69,8 +69,8 @@ def arguments():
     found = parser.parse_args(words)
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
-    found.workload = found.workload or ['crc32c', 'devices', 'verify',
-                                        'distance', 'random', 'zero', *TLS]
+    found.workload = found.workload or ['crc32c', 'devices', 'machine',
+                                        'verify', 'distance', 'random', 'zero', *TLS]
     found.delay = [0, 10, 100] if found.delay is None else found.delay
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
@@ -112,6 +112,25 @@ def state(options, work):
         f'{options.pairs} rounds: median [lowest..highest]',
         *report.devices(runs, BASE))
     return runs
+
+
+def travelling(options, work):
+    ours = [subject for subject in SUBJECTS if subject.name != BASE]
+    runs = {subject.name: [] for subject in ours}
+    starts = []
+    file = machine.record(ours[-1], work)
+    for number in range(options.pairs + 1):
+        found = {subject.name: machine.before_memory(subject, work)
+                 for subject in (ours if number % 2 else ours[::-1])}
+        start = machine.ready(ours[-1], file)
+        if number > 0:
+            starts.append(start)
+            for name, one in found.items():
+                runs[name].append(one)
+    file.unlink()
+    say('', f'the machine, with {machine.COUNT} devices, {options.pairs} '
+        'rounds: median [lowest..highest]', *report.machine(runs, starts))
+    return {'before': runs, 'starts': starts}
 
 
 def verifying(options, work):
@@ -192,6 +211,8 @@ def main():
                 result[workload] = crc32c(options.crc32c)
             elif workload == 'devices':
                 result[workload] = state(options, work)
+            elif workload == 'machine':
+                result[workload] = travelling(options, work)
             elif workload == 'verify':
                 result[workload] = verifying(options, work)
             elif workload == 'distance':
