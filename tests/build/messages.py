@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / 'docs/devel/migration-v4'
 TABLES = [DOCS / 'errors.rst', DOCS / 'qemu-vmstate.rst']
 SOURCES = ['migration/stream/*.c', 'migration/compat/*.c',
-           'migration/snapshot/*.c', 'migration/config/map*.c',
+           'migration/snapshot/*.c', 'migration/config/*.c',
            'tools/qemu-vmstate/*.c']
 CALLS = (r'\b(?:error_setg(?:_errno)?|migration_stream_failed(?:_hint)?|'
          r'remark|fail)\(')
