@@ -5,6 +5,7 @@ and out of a snapshot, and the guest runs on in it.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -45,6 +46,7 @@ def plug(vm):
     vm.qmp('device_add', driver='pc-dimm', id='dimm2', memdev='later')
     vm.qmp('device_add', driver='usb-mouse', id='mouse', bus='usb.0')
     vm.qmp('device_add', driver='usb-kbd', id='gone', bus='usb.0')
+    vm.qmp('set-machine-cookie', cookie='<domain name="x"/>')
     vm.qmp('device_del', id='gone')
     vm.wait_event('DEVICE_DELETED')
 
@@ -112,6 +114,54 @@ def over_file(there, back):
             arrived(dst)
             dst.wait_status('running')
             same_machine(src, dst)
+
+
+def by_postcopy():
+    """Its memory comes when the guest runs already."""
+    with source() as src, adopter(incoming='defer') as dst:
+        for vm in src, dst:
+            vm.set_caps(postcopy_ram=True)
+        src.set_params(**{'max-bandwidth': 1 << 20})
+        src.qmp('migrate', uri=again(dst))
+        wait_for(lambda: src.qmp('query-migrate')['status'] == 'active', 60,
+                 src.says)
+        src.qmp('migrate-start-postcopy')
+        src.set_params(**{'max-postcopy-bandwidth': 0})
+        arrived(src)
+        arrived(dst)
+        dst.wait_status('running')
+        same_machine(src, dst)
+
+
+def mapped(snapshot):
+    """A machine that is changed on its way is made as it is then."""
+    with tempdir() as directory:
+        path = directory / 'map'
+        path.write_text(json.dumps([
+            {'op': 'rename', 'id': 'old', 'to': 'new'},
+            {'op': 'drop-device', 'device': 'gone',
+             'sections': ['0000:00:1c.0/virtio-rng']}]))
+        image = make_disk(directory / 'disk.qcow2', '8M')
+        disk = ['-drive', f'file={image},if=none,id=saved']
+        with source('-device', 'virtio-rng-pci,id=old', '-device',
+                    'virtio-rng-pci,id=gone,addr=0x1c', '-device',
+                    'virtio-blk-pci,drive=saved', *disk,
+                    harmless=False) as src:
+            options = f',map={path}'
+            if snapshot:
+                equal(src.hmp('savevm tag'), '', 'savevm')
+                src.close()
+                args, uri = ['-loadvm', 'tag'], None
+            else:
+                args, uri = [], ANYWHERE
+            with adopter(*disk, *args, incoming=uri, options=options) as dst:
+                if not snapshot:
+                    migrate(src, dst.listens_at())
+                dst.wait_status('running')
+                ids = [each.get('id') for each in
+                       dst.qmp('query-machine-config')['devices']]
+                check('new' in ids and 'old' not in ids and
+                      'gone' not in ids, str(ids))
 
 
 # -- a guest
@@ -417,6 +467,9 @@ with Tap('a QEMU that becomes the machine that arrives') as t:
     t.case('over fd', over_fd)
     t.case('over file', over_file, 'file:{}', 'file:{}')
     t.case('over exec', over_file, 'exec:cat > {}', 'exec:cat {}')
+    t.case('postcopy', by_postcopy)
+    t.case('changed on its way', mapped, False)
+    t.case('changed on its way out of a snapshot', mapped, True)
     t.case('a Linux guest runs on, twice', guest_runs_on, Q35)
     t.case('what is missing, and then given', missing_then_given)
     t.case('what is missing, or trusted', fails_for_good)
