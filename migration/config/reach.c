@@ -110,6 +110,7 @@ static const char *const reaching_drivers[] = {
     "vfio-*", "usb-host", "usb-mtp", "u2f-*", "ccid-card-emulated",
     "virtio-input-host*", "vhost-scsi*", "vhost-vsock*", "xen-*",
     "igd-passthrough-isa-bridge", "loader", "guest-loader", "x-pci-proxy-dev",
+    "pvrdma",
 };
 
 bool machine_driver_reaches_host(const char *driver)
@@ -127,10 +128,14 @@ static const char harmless_texts[] =
     "serial ver version vendor product model device_id wwn name mount_tag tag "
     "loadparm osk oem_id oem_table_id id bus addr port macaddr mac usb_version "
     "node-name label guid msg bootfile manufacturer asset family prefix "
-    "failover_pair_id logical_name uuid nvme-id nqn subnqn "
+    "failover_pair_id logical_name uuid nvme-id nqn subnqn duplex tx world "
+    "desc hba_serial hv-vendor-id model-id fp_start_macaddr "
+    /* Names of devices */
+    "masterbus display "
     /* Names of back ends, which are given or in the plan themselves */
     "drive netdev chardev audiodev tpmdev fsdev memdev rng iothread cryptodev "
-    "hostmem throttle-group vgamem dev";
+    "hostmem throttle-group vgamem dev chardev0 chardev1 chardev2 chardev3 "
+    "chardev4 chardev5 chardev6 chardev7";
 
 /* Properties that are known to lead to the host, whatever their type */
 static const char reaching_properties[] =
@@ -138,7 +143,7 @@ static const char reaching_properties[] =
     "path rootdir root file filename kernel initrd bios firmware dtb splash "
     "fd fds vhostfd vhostfds vhost sdrfile frudatafile hidraw dir cert "
     "pubkey privkey counter entropy socket ifname script downscript shm "
-    "wwpn mem-path rendernode map trace log logfile dumpfile";
+    "wwpn pcap cdat host_ip mem-path rendernode map trace log logfile dumpfile";
 
 /* A number or a truth, which is no name of anything */
 static bool is_no_name(const char *text)
@@ -161,9 +166,9 @@ bool machine_property_reaches_host(const char *property, const char *type,
     if (is_among(reaching_properties, property)) {
         return true;
     }
-    return text && !is_no_name(qstring_get_str(text)) &&
-           (!type || !strcmp(type, "str") || !strcmp(type, "string")) &&
-           !is_among(harmless_texts, property);
+    return text && !is_among(harmless_texts, property) &&
+           (type ? !strcmp(type, "str") || !strcmp(type, "string")
+                 : !is_no_name(qstring_get_str(text)));
 }
 
 bool machine_accelerator_is_harmless(const char *name)

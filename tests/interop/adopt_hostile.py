@@ -256,6 +256,9 @@ KINDS = {
          'backends': [backend('audio', 'none', {})]}, NOTHING),
     # devices
     'romfile': ({'devices': [device('e1000', romfile='@file')]}, FILE),
+    'pcap': ({'devices': [device('qemu-xhci', 'usb'),
+                          {**device('usb-tablet', pcap='@new'),
+                           'bus': 'usb.0'}]}, FILE),
     'loader': ({'devices': [device('loader', file='@file')]}, NOTHING),
     'vfio': ({'devices': [device('vfio-pci', host='00:02.0')]}, NOTHING),
     'vfio by its path': ({'devices': [device('vfio-pci', sysfsdev='@dir')]},

@@ -25,6 +25,10 @@ HARMLESS = [
                'addr=0x9',
     '-device', 'virtio-rng-pci,rng=rng', '-device', 'qemu-xhci,id=usb',
     '-device', 'usb-tablet,bus=usb.0,port=2',
+    '-device', 'ich9-usb-ehci1,id=ehci,addr=0x1c.7,multifunction=on',
+    '-device', 'ich9-usb-uhci1,masterbus=ehci.0,addr=0x1c.0,multifunction=on',
+    '-chardev', 'null,id=one', '-device', 'virtio-keyboard-pci',
+    '-chardev', 'ringbuf,id=two', '-device', 'pci-serial,chardev=two',
     '-device', 'virtio-scsi-pci,id=scsi',
     '-device', 'scsi-hd,bus=scsi.0,scsi-id=3,drive=second',
 ]
