@@ -13,7 +13,7 @@ import subprocess
 from harness.guest import INITRAMFS, VMLINUZ
 from harness.qemu import BUILT, QEMU_IMG, Qemu, migrate, tempdir, wait_for
 from harness.tap import Tap, check, equal
-from interop.configs import same
+from interop.configs import same, same_otherwise, seen_otherwise
 from tool.run import run
 
 Q35, PC = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
@@ -283,14 +283,15 @@ def prepare(directory):
 
 
 def told(directory, name, *args, **options):
-    """A machine in its own words, its stream's, and the sections of it."""
+    """A machine in its own words, in others, and its stream."""
     path = directory / name
     with Qemu(BUILT, '-S', *args, **options) as qemu:
         found = qemu.qmp('query-machine-config')
+        seen = seen_otherwise(qemu)
         size = migrate(qemu, f'exec:cat > {path}')['stream']['bytes']
         wait_for(lambda: path.stat().st_size == size, 10,
                  lambda: f'{path.stat().st_size} of {size} bytes came')
-    return found, path
+    return found, seen, path
 
 
 def sections(path):
@@ -307,17 +308,19 @@ def round_trip(directory, machine, args, defaults):
         args = ['-m', '32M', *args]
     if '-readconfig' in args:
         machine = None
-    first, stream = told(directory, 'first', *args, machine=machine,
-                         defaults=defaults)
+    first, seen, stream = told(directory, 'first', *args, machine=machine,
+                               defaults=defaults)
     line = run('config', '--command-line', stream).good().out
     equal(line.count('\n'), 1, 'lines')
     program, *words = shlex.split(line)
     equal(program, 'qemu-system-x86_64', 'program')
     check('-nodefaults' in words, line)
     try:
-        second, stream_2 = told(directory, 'second', *words, machine=None,
-                                accel=None, defaults=True)
+        second, seen_2, stream_2 = told(directory, 'second', *words,
+                                        machine=None, accel=None,
+                                        defaults=True)
         same(first, second)
+        same_otherwise(seen, seen_2)
         equal(sections(stream_2), sections(stream), 'sections')
     except Exception as error:
         raise AssertionError(f'{error}\nwith {line}') from error

@@ -4,6 +4,8 @@
 Not a test: no TAP in here.
 """
 
+import re
+
 from harness.tap import equal
 
 
@@ -60,3 +62,30 @@ def differ(one, other, what):
             differ(x, y, f'{what}[{i}]')
     else:
         equal(other, one, what)
+
+
+def seen_otherwise(qemu):
+    """What QEMU's own commands say of its machine, which know nothing of its
+    configuration: the lines of each."""
+    said = {line: qemu.hmp(line).splitlines() for line in (
+        'info qtree', 'info numa', 'info memory-devices')}
+    # Names with a random number, and those that they get; ports of USB show as
+    # they were given, and the address as it is
+    said['info qtree'] = [
+        re.sub(r'"#?(net|block)\d+"', r'"\1"', line)
+        for line in said['info qtree'] if not re.match(r' *port = "', line)]
+    # Whoever arrives was not plugged in here
+    said['info memory-devices'] = [
+        line for line in said['info memory-devices']
+        if not line.startswith('  hotplugged: ')]
+    return said
+
+
+def same_otherwise(first, second):
+    """Raises with the first lines that differ."""
+    for command, lines in first.items():
+        for i, (one, other) in enumerate(zip(lines, second[command])):
+            if one != other:
+                raise AssertionError(f'{command}, line {i}: {other!r} is not '
+                                     f'{one!r}, behind {lines[i - 1]!r}')
+        equal(len(second[command]), len(lines), f'lines of {command}')

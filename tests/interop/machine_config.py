@@ -438,6 +438,17 @@ def secrets(directory):
           {'format': 'luks', 'key-secret': 'key'}, 'the id of a secret')
 
 
+def firmware(directory):
+    """What the guest starts in, wherever the file is."""
+    (directory / 'bios').write_bytes(bytes(range(256)) * 256)
+    found = config('pc-q35-7.2', '-S', '-bios', str(directory / 'bios'))
+    rom, = [b for b in found['ram-blocks'] if b['name'] == 'pc.bios']
+    equal((rom['size'], rom['checksum']),
+          (1 << 16, crc32c(bytes(range(256)) * 256)), 'firmware')
+    equal(found['board']['host-properties']['firmware'],
+          str(directory / 'bios'), 'its file')
+
+
 def memory():
     """The board's own memory needs no option; another's is told."""
     own = config('pc-q35-7.2', '-m', '128M')
@@ -505,5 +516,6 @@ with Tap('the machine as it stands') as t, tempdir() as scratch:
     t.case('net clients that come and go', netdevs_come_and_go)
     t.case('secrets', secrets, scratch)
     t.case('memory', memory)
+    t.case('firmware', firmware, scratch)
     t.case('cookie', cookie)
     t.case('info machine-config', hmp)

@@ -12,7 +12,8 @@ from harness.qemu import (BUILT, Qemu, migrate, tempdir, wait_for,
                           wait_migration)
 from harness.tap import Tap, check, equal
 from interop.adopting import adopter
-from interop.configs import by_id, by_name, same
+from interop.configs import (by_id, by_name, same, same_otherwise,
+                             seen_otherwise)
 from tool.run import run
 
 Q35, PC = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
@@ -61,7 +62,8 @@ STORAGE = (
 NETWORK = (
     *nets(11), '-object', 'iothread,id=io', '-object', 'rng-builtin,id=rng',
     *devices(
-        'virtio-net-pci,netdev=n0,mq=on,vectors=6,rss=on,mac=52:54:00:01:02:03',
+        'virtio-net-pci,netdev=n0,mq=on,vectors=6,rss=on,'
+        'mac=52:54:00:01:02:03',
         'e1000,netdev=n1', 'e1000-82544gc,netdev=n2', 'rtl8139,netdev=n3',
         'pcnet,netdev=n4', 'ne2k_pci,netdev=n5', 'i82559er,netdev=n6',
         'tulip,netdev=n7', 'vmxnet3,netdev=n8', 'e1000e,netdev=n9',
@@ -229,14 +231,15 @@ def travel(machine, *args, prepare=None):
                   machine=machine) as src:
             if prepare:
                 prepare(src)
-            before = src.qmp('query-machine-config')
+            before, seen = src.qmp('query-machine-config'), seen_otherwise(src)
             first = to_file(src, directory / 'first')
         with adopter('-S', options=',backends=trust',
                      incoming=f'file:{first}') as dst:
             info = wait_migration(dst)
-            after = dst.qmp('query-machine-config')
+            after, seen_2 = dst.qmp('query-machine-config'), seen_otherwise(dst)
             second = to_file(dst, directory / 'second')
         same(before, after, ignore=['hotplugged'])
+        same_otherwise(seen, seen_2)
         equal(info.get('machine-differences', []), [], 'differences')
         order = sorted if prepare else list
         equal(order(sections(second)), order(sections(first)), 'sections')
