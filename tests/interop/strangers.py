@@ -474,6 +474,7 @@ class Waiting:
         with peer.connect(self.waits(LONG)) as p:
             src.hand_over(p)
         self.dst.close()
+        self.dst = None
 
     def two(self):
         """A second source comes while the first one talks."""
