@@ -16,7 +16,8 @@
 static const char *const qmp_commands_without_machine[] = {
     "qmp_capabilities", "quit",
     "query-commands", "query-name", "query-qmp-schema", "query-status",
-    "query-uuid", "query-version", "query-machines", "query-command-line-options",
+    "query-uuid", "query-version", "query-machines",
+    "query-command-line-options",
     "human-monitor-command",
 
     "migrate-incoming", "query-migrate", "query-machine-config",

@@ -316,7 +316,8 @@ KINDS = {
         'chroot': '@dir', 'sandbox': 'off', 'incoming': 'exec:@script',
         'loadvm': 'x', 'dump-vmstate': '@new', 'plugin': '@file',
         'usbdevice': 'disk:@file', 'L': '@dir', 'name': 'x',
-        'add-fd': 'fd=3,set=1', 'mon': 'chardev=b', 'chardev': 'file,path=@new',
+        'add-fd': 'fd=3,set=1', 'mon': 'chardev=b',
+        'chardev': 'file,id=x,path=@new',
         'object': 'secret,id=x,file=@file'}.items()},
 }
 

@@ -10,7 +10,7 @@ from harness.tap import equal
 ANYWHERE = 'tcp:127.0.0.1:0'
 
 # A machine that needs nothing of the host.
-DISK = '{"driver":"null-co","node-name":"%s","size":1048576,"read-zeroes":true}'
+DISK = 'null-co,node-name=%s,size=1048576,read-zeroes=on'
 HARMLESS = [
     '-m', '32M,slots=2,maxmem=128M', '-smp', '2,maxcpus=4',
     '-cpu', 'Nehalem,-aes', '-vga', 'std', '-serial', 'null',
