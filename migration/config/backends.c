@@ -24,6 +24,7 @@
 #include "qapi/qobject-output-visitor.h"
 #include "qapi/util.h"
 #include "qemu/config-file.h"
+#include "qemu/cutils.h"
 #include "qemu/option_int.h"
 #include "qom/object_interfaces.h"
 #include "sysemu/hostmem.h"
@@ -247,6 +248,16 @@ static QDict *read_chardev(const Chardev *chr)
     return data;
 }
 
+/* '-chardev' takes all that have no options of their own for 'null' */
+static const char *chardev_type(const Chardev *chr)
+{
+    const char *type = object_get_typename(OBJECT(chr));
+
+    return chr->options->type == CHARDEV_BACKEND_KIND_NULL &&
+           strstart(type, "chardev-", &type)
+           ? type : ChardevBackendKind_str(chr->options->type);
+}
+
 static void add_chardevs(Tail *tail)
 {
     g_autoptr(GHashTable) monitors = g_hash_table_new(g_str_hash, g_str_equal);
@@ -268,8 +279,7 @@ static void add_chardevs(Tail *tail)
             continue;
         }
         machine_add_backend(tail, MACHINE_CONFIG_BACKEND_KIND_CHARDEV,
-                            chr->label,
-                            ChardevBackendKind_str(chr->options->type), NULL,
+                            chr->label, chardev_type(chr), NULL,
                             read_chardev(chr));
     }
 }
