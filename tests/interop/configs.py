@@ -64,28 +64,35 @@ def differ(one, other, what):
         equal(other, one, what)
 
 
+# What QEMU's own commands say of a machine, and what of it is no matter: ports
+# of USB show as they were given (and the address as it is), whoever arrives was
+# not plugged in; a monitor and a terminal are its own; and a drive that no
+# device has is there because somebody might have wanted it.
+OTHERWISE = {
+    'info qtree': r' *port = "', 'info numa': None, 'info network': None,
+    'info memory-devices': '  hotplugged: ', 'info block': r' *Removable|sd0:|$',
+    'info chardev': r'harness:|compat_monitor|.*filename=(pty|vc)|'
+                    r'.*(disconnected|listening)',
+}
+
+
 def seen_otherwise(qemu):
-    """What QEMU's own commands say of its machine, which know nothing of its
-    configuration: the lines of each."""
-    said = {line: qemu.hmp(line).splitlines() for line in (
-        'info qtree', 'info numa', 'info memory-devices')}
-    # Names with a random number, and those that they get; ports of USB show as
-    # they were given, and the address as it is
-    said['info qtree'] = [
-        re.sub(r'"#?(net|block)\d+"', r'"\1"', line)
-        for line in said['info qtree'] if not re.match(r' *port = "', line)]
-    # Whoever arrives was not plugged in here
-    said['info memory-devices'] = [
-        line for line in said['info memory-devices']
-        if not line.startswith('  hotplugged: ')]
+    """Their lines, with one name for what has a random number in its own, and
+    for what gets one for it."""
+    said = {command: [re.sub(r'#?\b(net|block)\d+', r'\1', line)
+                      for line in qemu.hmp(command).splitlines()
+                      if not leave_out or not re.match(leave_out, line)]
+            for command, leave_out in OTHERWISE.items()}
+    said['info chardev'].sort()
     return said
 
 
-def same_otherwise(first, second):
-    """Raises with the first lines that differ."""
-    for command, lines in first.items():
-        for i, (one, other) in enumerate(zip(lines, second[command])):
+def same_otherwise(first, second, order=list):
+    """Raises with the first lines that differ; order: which counts."""
+    for command in first:
+        lines, others = order(first[command]), order(second[command])
+        for i, (one, other) in enumerate(zip(lines, others)):
             if one != other:
                 raise AssertionError(f'{command}, line {i}: {other!r} is not '
                                      f'{one!r}, behind {lines[i - 1]!r}')
-        equal(len(second[command]), len(lines), f'lines of {command}')
+        equal(len(others), len(lines), f'lines of {command}')
