@@ -45,7 +45,7 @@ static struct {
     bool trust;                 /* ,backends=trust */
     bool known;                 /* the machine is, and is being made */
     GPtrArray *options;         /* the command line: a name, a value, ... */
-    MachineConfig *config;      /* what arrived last */
+    MachineConfig *config;      /* what arrived last, and could not be made */
     GPtrArray *plan;            /* how to make it */
     GHashTable *migration;      /* properties of the migration object */
     Coroutine *co;              /* who waits until it is made */
@@ -254,8 +254,7 @@ static bool check(const MachineConfig *config, Error **errp)
     return true;
 }
 
-/* A machine has been read: can it be made? */
-static bool take(MachineConfig *config, Error **errp)
+static GPtrArray *make_plan(MachineConfig *config, Error **errp)
 {
     ERRP_GUARD();
     const MachinePlanSide side = {
@@ -266,19 +265,25 @@ static bool take(MachineConfig *config, Error **errp)
         .property_type = property_type,
     };
 
-    qapi_free_MachineConfig(adopt.config);
-    adopt.config = copy(config);
     if (!check(config, errp)) {
         error_prepend(errp, "The machine that arrives cannot be made: ");
-        return false;
+        return NULL;
     }
-    adopt.plan = machine_plan(config, &side, errp);
-    if (!adopt.plan) {
-        return false;
+    return machine_plan(config, &side, errp);
+}
+
+/* A machine has been read: can it be made? */
+static bool take(MachineConfig *config, Error **errp)
+{
+    adopt.plan = make_plan(config, errp);
+    adopt.known = adopt.plan;
+    qapi_free_MachineConfig(adopt.config);
+    /* It may be asked for */
+    adopt.config = adopt.known ? NULL : copy(config);
+    if (adopt.known) {
+        trace_machine_adopt_plan(config->board->type, adopt.plan->len);
     }
-    trace_machine_adopt_plan(config->board->type, adopt.plan->len);
-    adopt.known = true;
-    return true;
+    return adopt.known;
 }
 
 /* Waiting for it */

@@ -256,14 +256,15 @@ static void add_globals(Plan *plan)
 
 static void add_numa(Plan *plan)
 {
-    g_autoptr(QDict) config = machine_config_to_qdict(plan->config);
-    QDict *board = qdict_get_qdict(config, "board");
+    g_autoptr(QDict) config = NULL;
     QListEntry *e;
 
-    if (was_given(plan, "numa")) {
+    if (!plan->config->board->numa || was_given(plan, "numa")) {
         return;
     }
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(board, "numa"), e) {
+    config = machine_config_to_qdict(plan->config);
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(qdict_get_qdict(config, "board"),
+                                        "numa"), e) {
         QDict *node = qobject_to(QDict, qlist_entry_obj(e));
         g_autoptr(GString) text = g_string_new(NULL);
 
