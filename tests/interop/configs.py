@@ -65,12 +65,13 @@ def differ(one, other, what):
 
 
 # What QEMU's own commands say of a machine, and what of it is no matter: ports
-# of USB show as they were given (and the address as it is), whoever arrives was
-# not plugged in; a monitor and a terminal are its own; and a drive that no
+# of USB show as they were given (and the address as it is); whoever arrives
+# was not plugged in; a monitor and a terminal are its own; and a drive that no
 # device has is there because somebody might have wanted it.
 OTHERWISE = {
     'info qtree': r' *port = "', 'info numa': None, 'info network': None,
-    'info memory-devices': '  hotplugged: ', 'info block': r' *Removable|sd0:|$',
+    'info memory-devices': '  hotplugged: ',
+    'info block': r' *Removable|sd0:|$',
     'info chardev': r'harness:|compat_monitor|.*filename=(pty|vc)|'
                     r'.*(disconnected|listening)',
 }

@@ -237,7 +237,8 @@ def travel(machine, *args, prepare=None):
         with adopter('-S', options=',backends=trust',
                      incoming=f'file:{first}') as dst:
             info = wait_migration(dst)
-            after, seen_2 = dst.qmp('query-machine-config'), seen_otherwise(dst)
+            after = dst.qmp('query-machine-config')
+            seen_2 = seen_otherwise(dst)
             second = to_file(dst, directory / 'second')
         same(before, after, ignore=['hotplugged'])
         equal(info.get('machine-differences', []), [], 'differences')
