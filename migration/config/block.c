@@ -47,12 +47,18 @@ static void add_protocol_options(QDict *options, BlockDriverState *bs)
     }
 }
 
+/* '-drive' cannot name a node: what came with one is in it, named or not */
+static bool is_inside(const BlockDriverState *bs, bool drive)
+{
+    return !has_name(bs) || (drive && !QTAILQ_IN_USE(bs, monitor_list));
+}
+
 /*
  * What was asked for, with what QEMU found out (the driver).  A child that has
  * a name is named; one that has none is put inside, but not what the image
  * itself says it is on.
  */
-static QDict *node_options(BlockDriverState *bs, unsigned depth)
+static QDict *node_options(BlockDriverState *bs, bool drive, unsigned depth)
 {
     QDict *options = qdict_clone_shallow(bs->explicit_options);
     BdrvChild *child;
@@ -74,14 +80,15 @@ static QDict *node_options(BlockDriverState *bs, unsigned depth)
     QLIST_FOREACH(child, &bs->children, next) {
         BlockDriverState *below = child->bs;
 
-        if (has_name(below)) {
+        if (!is_inside(below, drive)) {
             qdict_put_str(options, child->name, below->node_name);
         } else if ((child->role & BDRV_CHILD_COW) &&
                    !(bs->full_open_options &&
                      qdict_haskey(bs->full_open_options, child->name))) {
             continue;
         } else if (depth) {
-            qdict_put(options, child->name, node_options(below, depth - 1));
+            qdict_put(options, child->name,
+                      node_options(below, drive, depth - 1));
         }
     }
     return options;
@@ -125,9 +132,9 @@ static void forget_false(QDict *dict, const char *name)
  * As '-blockdev' has it.  What is off by default shows or not, depending on
  * how the node was made.
  */
-static QDict *read_options(BlockDriverState *bs)
+static QDict *read_options(BlockDriverState *bs, bool drive)
 {
-    QDict *options = with_types(node_options(bs, NODES_DEPTH_MAX));
+    QDict *options = with_types(node_options(bs, drive, NODES_DEPTH_MAX));
     QDict *cache = qdict_get_qdict(options, "cache");
 
     forget_false(options, BDRV_OPT_READ_ONLY);
@@ -184,7 +191,7 @@ static void add_node(Tail *tail, const MachineTypes *types,
                      BlockDriverState *bs)
 {
     const char *name = machine_types_name(types, bs->node_name);
-    QDict *host = read_options(bs);
+    QDict *host = read_options(bs, false);
     QDict *guest = qdict_new();
 
     for (BlockBackend *blk = blk_all_next(NULL); blk;
@@ -254,7 +261,7 @@ static void add_drive(Tail *tail, BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);
     QDict *guest = qdict_new();
-    QDict *host = bs ? read_options(bs) : qdict_new();
+    QDict *host = bs ? read_options(bs, true) : qdict_new();
 
     add_use_facts(guest, blk);
     if (bs) {
@@ -290,7 +297,7 @@ static void mark_inside(GHashTable *done, BlockDriverState *bs)
 
     g_hash_table_add(done, bs);
     QLIST_FOREACH(child, &bs->children, next) {
-        if (!has_name(child->bs)) {
+        if (is_inside(child->bs, true)) {
             mark_inside(done, child->bs);
         }
     }

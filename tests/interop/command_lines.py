@@ -52,6 +52,10 @@ FORMS = [
     ('drive, virtio', Q35, ['-drive', 'if=virtio,file={d}/qcow2', '-drive',
                             'if=virtio,file={d}/raw,format=raw,readonly=on']),
     ('drive, overlay', Q35, ['-drive', 'if=virtio,file={d}/overlay']),
+    ('drive, with a node inside', Q35, [
+        '-drive', 'if=none,id=d,driver=qcow2,file.driver=file,'
+                  'file.filename={d}/qcow2,file.node-name=inside',
+        '-device', 'virtio-blk-pci,drive=d']),
     ('drive, throttled', Q35, [
         '-drive', 'if=none,id=d,file={d}/raw,format=raw,'
                   'throttling.iops-total=20,throttling.bps-read=1000000,'
