@@ -184,6 +184,16 @@ static void add_drive(Plan *plan, const MachineConfigBackend *backend)
     }
 }
 
+/*
+ * Something may be plugged in later that leads to it.  What leads on itself is
+ * left out with what it leads to.
+ */
+static bool is_spare(const MachineConfigBackend *backend)
+{
+    return machine_backend_is_harmless(backend) &&
+           !qdict_haskey(qobject_to(QDict, backend->host), "netdev");
+}
+
 void plan_add_backends(Plan *plan)
 {
     for (MachineConfigBackendList *l = plan->config->backends; l;
@@ -194,9 +204,7 @@ void plan_add_backends(Plan *plan)
         MachineConfigBackend copy = renamed(backend, host);
         g_autofree char *value = NULL;
 
-        /* Something may be plugged in later that leads to it */
-        if (!(is_needed(plan, backend) ||
-              machine_backend_is_harmless(backend)) ||
+        if (!(is_needed(plan, backend) || is_spare(backend)) ||
             was_given(plan, backend) ||
             g_hash_table_contains(plan->shared, backend) ||
             plan_is_within(plan, backend->kind, backend->id)) {

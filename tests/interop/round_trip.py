@@ -279,6 +279,23 @@ def hot_plugged(machine):
                   for d in after['devices']), 'what was unplugged')
 
 
+def spare(machine):
+    """Back ends that no device has: those that lead to the host, or to such,
+    need not be given."""
+    with tempdir() as directory:
+        with Qemu(BUILT, '-S', '-m', '32M', '-netdev',
+                  'socket,id=s,udp=127.0.0.1:9,localaddr=127.0.0.1:0',
+                  '-netdev', 'hubport,id=a,hubid=1,netdev=s', '-netdev',
+                  'hubport,id=b,hubid=2', *disks(1), *chars(1), '-chardev',
+                  f'file,id=log,path={directory}/log', '-object',
+                  'rng-builtin,id=rng', machine=machine) as src:
+            path = to_file(src, directory / 'stream')
+        with adopter('-S', incoming=f'file:{path}') as dst:
+            wait_migration(dst)
+            equal(sorted(b['id'] for b in dst.qmp('query-machine-config')
+                         ['backends']), ['b', 'c0', 'd0', 'rng'], 'back ends')
+
+
 # -- with a guest that works
 
 USES = re.compile(r'beat (\d+) .* disk (\d+) rng (\d+) net (\d+)')
@@ -359,6 +376,7 @@ with Tap('machines that travel') as t:
     for machine_ in Q35, PC:
         t.case(f'{machine_}: plugged in and out, and media', hot_plugged,
                machine_)
+    t.case('back ends that nothing leads to', spare, Q35)
     for model in MODELS:
         t.case(f'CPU {model}', travel, PC, '-cpu', model, '-smp',
                '3,sockets=1,cores=3')
