@@ -284,8 +284,10 @@ def begins(change):
     def behave(p, src):
         src.machine = change(src.machine)
         p.preamble()
-        p.say(*src.machine)
-        p.hello(src.facts | {'token': f'{p.token:016x}'})
+        # It may be refused before all of it is sent.
+        with contextlib.suppress(ConnectionError):
+            p.say(*src.machine)
+            p.hello(src.facts | {'token': f'{p.token:016x}'})
         hear_refusal(p)
     return behave
 
