@@ -152,72 +152,60 @@ static bool check_any(const Known *known, const QObject *object,
     return true;
 }
 
-static QObject *take(const Known *known, QObject *object, unsigned depth,
-                     Error **errp);
+static bool prune(const Known *known, QObject *object, unsigned depth,
+                  Error **errp);
 
-static QObject *take_dict(const Known *known, const QDict *dict,
-                          unsigned depth, Error **errp)
+static bool prune_dict(const Known *known, QDict *dict, unsigned depth,
+                       Error **errp)
 {
-    QDict *taken = qdict_new();
+    const QDictEntry *e, *next;
 
-    for (const QDictEntry *e = qdict_first(dict); e; e = qdict_next(dict, e)) {
+    for (e = qdict_first(dict); e; e = next) {
         const char *key = qdict_entry_key(e);
         const Known *member = known->members;
-        QObject *value;
 
+        next = qdict_next(dict, e);
         if (!check_key(known, key, errp)) {
-            goto fail;
+            return false;
         }
         while (member->name && strcmp(member->name, key)) {
             member++;
         }
         if (!member->name) {
-            continue;
+            qdict_del(dict, key);
+        } else if (!prune(member, qdict_entry_value(e), depth + 1, errp)) {
+            return false;
         }
-        value = take(member, qdict_entry_value(e), depth + 1, errp);
-        if (!value) {
-            goto fail;
-        }
-        qdict_put_obj(taken, key, value);
     }
-    return QOBJECT(taken);
-fail:
-    qobject_unref(taken);
-    return NULL;
+    return true;
 }
 
-static QObject *take_list(const Known *known, const QList *list,
-                          unsigned depth, Error **errp)
+static bool prune_list(const Known *known, QList *list, unsigned depth,
+                       Error **errp)
 {
-    QList *taken = qlist_new();
     const QListEntry *e;
 
     QLIST_FOREACH_ENTRY(list, e) {
-        QObject *value = take(known, qlist_entry_obj(e), depth + 1, errp);
-
-        if (!value) {
-            qobject_unref(taken);
-            return NULL;
+        if (!prune(known, qlist_entry_obj(e), depth + 1, errp)) {
+            return false;
         }
-        qlist_append_obj(taken, value);
     }
-    return QOBJECT(taken);
+    return true;
 }
 
-/* What is known of an object; where all of it is taken, itself */
-static QObject *take(const Known *known, QObject *object, unsigned depth,
-                     Error **errp)
+/* Leaves of an object what is known of it, and checks that */
+static bool prune(const Known *known, QObject *object, unsigned depth,
+                  Error **errp)
 {
-    const QDict *dict = qobject_to(QDict, object);
-    const QList *list = qobject_to(QList, object);
+    QDict *dict = qobject_to(QDict, object);
+    QList *list = qobject_to(QList, object);
 
     if (!known->members || (!dict && !list)) {
-        return check_any(known, object, depth, errp) ? qobject_ref(object)
-                                                     : NULL;
+        return check_any(known, object, depth, errp);
     }
-    return !check_outside(known, object, depth, errp) ? NULL
-         : dict ? take_dict(known, dict, depth, errp)
-                : take_list(known, list, depth, errp);
+    return check_outside(known, object, depth, errp) &&
+           (dict ? prune_dict(known, dict, depth, errp)
+                 : prune_list(known, list, depth, errp));
 }
 
 /* Is a name something that can be shown, and looked for? */
@@ -299,21 +287,17 @@ static bool check_format(const QDict *dict, Error **errp)
     return true;
 }
 
-MachineConfig *machine_config_from_qdict(const QDict *dict, Error **errp)
+MachineConfig *machine_config_from_qdict(QDict *dict, Error **errp)
 {
     ERRP_GUARD();
-    QObject *known = NULL;
     g_autoptr(MachineConfig) config = NULL;
     Visitor *v;
 
-    if (check_format(dict, errp)) {
-        known = take(&known_root, QOBJECT(dict), 1, errp);
-    }
-    if (known) {
-        v = qobject_input_visitor_new(known);
+    if (check_format(dict, errp) &&
+        prune(&known_root, QOBJECT(dict), 1, errp)) {
+        v = qobject_input_visitor_new(QOBJECT(dict));
         visit_type_MachineConfig(v, NULL, &config, errp);
         visit_free(v);
-        qobject_unref(known);
     }
     if (!config || !check_names(config, errp)) {
         error_prepend(errp, "The machine's configuration cannot be read: ");

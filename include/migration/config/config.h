@@ -60,9 +60,9 @@ MachineConfig *machine_config_parse(const char *json, size_t length,
 /**
  * machine_config_from_qdict: the same, of what was parsed already
  *
- * @dict: is not changed
+ * @dict: what is not known is taken out of it
  */
-MachineConfig *machine_config_from_qdict(const QDict *dict, Error **errp);
+MachineConfig *machine_config_from_qdict(QDict *dict, Error **errp);
 
 /**
  * machine_config_to_qdict: a machine's configuration as an object
