@@ -109,7 +109,7 @@ static GPtrArray *differing(const QDict *here, const QDict *there,
             g_ptr_array_add(names, (gpointer)name);
         }
     }
-    qsort(names->pdata, names->len, sizeof(names->pdata[0]), compare_names);
+    g_ptr_array_sort(names, compare_names);
     return names;
 }
 

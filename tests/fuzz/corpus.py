@@ -10,6 +10,8 @@ stirred, with the configuration before it and the index behind it. Of memory it
 has a page of each kind.
 In DIRECTORY/facts: what the machines say of themselves, whole and with one
 device each; and short conversations around that, as either side hears them.
+In DIRECTORY/machines: the machines as they travel, whole and with one device
+each, and with a map.
 In DIRECTORY/whole: all of these sections as one stream.
 In DIRECTORY/described: those of the smaller sections once more, with the part
 of the description that is about them, and what small machines send in version
@@ -72,13 +74,15 @@ def stream(devices, stirred):
         qtest.started()
         if stirred:
             stir(qtest, vm)
-        return wire.parse(sent(vm)), vm.qmp('query-vmstate')
+        return (wire.parse(sent(vm)), vm.qmp('query-vmstate'),
+                vm.qmp('query-machine-config'))
 
 
 def old(machine):
     """The same of a machine without anything plugged in, in version 3."""
     with Qemu(BUILT, '-S', '-m', '2M', machine=machine) as vm:
-        return sent(vm), vm.qmp('query-vmstate')
+        return (sent(vm), vm.qmp('query-vmstate'),
+                vm.qmp('query-machine-config'))
 
 
 def memory(section_id, block=b'pc.ram'):
@@ -176,11 +180,49 @@ def save_facts(directory, name, facts):
         save(directory, f'{name}-{what}', data)
 
 
+def operations(device):
+    """A map that is about a device."""
+    name = device.get('id', device['path'])
+    properties = {**device['properties'], **device['host-properties']}
+    return [*({'op': 'set-property', 'device': name, 'property': key,
+               'value': value} for key, value in properties.items()
+              if key not in ('addr', 'bus', 'id')),
+            {'op': 'drop-device', 'device': name},
+            {'op': 'rename', 'id': name, 'to': 'other'}]
+
+
+def save_machines(directory, name, config):
+    """Whole, and with one device and what is on it each."""
+    def text(devices, changes):
+        return json.dumps({**config, 'devices': devices, 'map': changes},
+                          separators=(',', ':')).encode()
+
+    save(directory, name, text(config['devices'], []))
+    config['cpu']['properties'] = dict(
+        itertools.islice(config['cpu']['properties'].items(), 4))
+    del config['cpu']['features'][4:]
+    for backend in config['backends']:
+        part = [device for device in config['devices'] if
+                backend['id'] in device['host-properties'].values()]
+        save(directory, f'{name}-{backend["id"]}', text(part, [
+            {'op': 'rename', 'kind': backend['kind'], 'id': backend['id'],
+             'to': 'other'}]))
+    config['backends'] = config['backends'][:2]
+    for device in config['devices']:
+        part = [other for other in config['devices'] if
+                f'{other["path"]}/'.startswith(f'{device["path"]}/')]
+        for number, change in enumerate(operations(device)[-4:]):
+            save(directory, f'{name}-{device["path"]}-{number}',
+                 text(part, [change]))
+
+
 def main():
     target = pathlib.Path(sys.argv[1])
     for devices in SETS:
         for state in 'reset', 'stirred':
-            records, facts = stream(devices, state == 'stirred')
+            records, facts, config = stream(devices, state == 'stirred')
+            if state == 'stirred':
+                save_machines(target / 'machines', devices, config)
             save_facts(target / 'facts', f'{devices}-{state}', facts)
             found = sections(records)
             for number, (name, keep) in enumerate(found):
@@ -194,7 +236,8 @@ def main():
             keep = [record for _, parts in found for record in parts]
             save(target / 'whole', f'{devices}-{state}', small(records, keep))
     for machine in SMALL:
-        data, facts = old(machine)
+        data, facts, config = old(machine)
+        save_machines(target / 'machines', machine, config)
         save(target / 'described', f'{machine}-3', data)
         save_facts(target / 'facts', machine, facts)
 

@@ -10,8 +10,8 @@ The long run goes on where the last one has ended, N seconds (FUZZ_SECONDS of
 the environment, or 3600) for each fuzzer, as many at a time as there are
 processors. It ends at the first finding, and says what that
 is, which input it was found with and how to see it again. --figures prints what
-all runs together have come to. NAME is one of conversation, records, section
-and tool.
+all runs together have come to. NAME is one of conversation, machine, records,
+section and tool.
 
 What they begin with is in build/fuzz/seeds, made by tests/fuzz/corpus.py; what
 was of use since in build/fuzz/corpus; findings in build/fuzz/findings.
@@ -108,6 +108,9 @@ FUZZERS = {
     'conversation': [Part('conversation', 'fuzz-conversation',
                           f'-dict={ROOT}/tests/fuzz/facts.dict',
                           seeds=['facts'], longest=32 << 10)],
+    'machine': [Part('machine', 'fuzz-machine',
+                     f'-dict={ROOT}/tests/fuzz/machine.dict',
+                     seeds=['machines'], longest=64 << 10)],
     'records': [Part('records', 'fuzz-records', seeds=corpus.SETS,
                      longest=16 << 10)],
     'section': [Part(f'section-{devices}', 'qemu-fuzz-x86_64',
