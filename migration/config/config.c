@@ -240,13 +240,18 @@ static bool check_names(MachineConfig *config, Error **errp)
     g_autoptr(GHashTable) seen =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-    if (!check_name("board.type", config->board->type, errp)) {
+    if (!check_name("board.type", config->board->type, errp) ||
+        !check_name("board.accelerator", config->board->accelerator, errp) ||
+        (*config->cpu->model &&
+         !check_name("cpu.model", config->cpu->model, errp))) {
         return false;
     }
     for (MachineConfigDeviceList *l = config->devices; l; l = l->next) {
         MachineConfigDevice *device = l->value;
 
         if (!check_name("devices.driver", device->driver, errp) ||
+            (device->has_bus &&
+             !check_name("devices.bus", device->bus, errp)) ||
             !check_once(seen, "device", "path", device->path, errp) ||
             (device->has_id &&
              !check_once(seen, "device", "id", device->id, errp))) {
@@ -311,7 +316,7 @@ bool machine_config_check_json(const char *json, Error **errp)
     struct {
         unsigned count, most;
     } open[MACHINE_CONFIG_DEPTH_MAX + 1] = {{ .most = 1 }};
-    unsigned depth = 0, values = 0;
+    unsigned depth = 0, values = 0, objects = 0;
     char quote = 0;
 
     for (; *json; json++) {
@@ -332,6 +337,7 @@ bool machine_config_check_json(const char *json, Error **errp)
             open[depth].count = 1;
             open[depth].most = *json == '{' ? MACHINE_CONFIG_MEMBERS_MAX
                                             : MACHINE_CONFIG_LIST_MAX;
+            objects += *json == '{';
             values++;
         } else if (*json == '}' || *json == ']') {
             depth -= depth > 0;
@@ -344,9 +350,11 @@ bool machine_config_check_json(const char *json, Error **errp)
             values++;
         }
     }
-    if (values > MACHINE_CONFIG_VALUES_MAX) {
-        error_setg(errp, "more than %d values",
-                   (int)MACHINE_CONFIG_VALUES_MAX);
+    if (values > MACHINE_CONFIG_VALUES_MAX ||
+        objects > MACHINE_CONFIG_OBJECTS_MAX) {
+        error_setg(errp, "more than %d values, or %d objects",
+                   (int)MACHINE_CONFIG_VALUES_MAX,
+                   (int)MACHINE_CONFIG_OBJECTS_MAX);
         return false;
     }
     return true;

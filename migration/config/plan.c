@@ -21,6 +21,12 @@
 #include "plan-internal.h"
 #include "plan-options.h"
 
+/*
+ * How many options there may be: QEMU looks for ids among all that there are,
+ * with each, and has no limit itself
+ */
+#define OPTIONS_MAX 2048
+
 /* How many of what is missing are listed */
 #define MISSING_MAX 64
 
@@ -524,6 +530,9 @@ GPtrArray *machine_plan(MachineConfig *config, const MachinePlanSide *side,
     plan_index(&plan);
     plan_all(&plan);
     plan_index_clear(&plan);
+    if (arguments->len > 2 * OPTIONS_MAX && !plan.err) {
+        error_setg(&plan.err, "it takes more than %d options", OPTIONS_MAX);
+    }
     if (plan.err) {
         error_propagate_prepend(errp, plan.err,
                                 "The machine that arrives cannot be made: ");
