@@ -35,7 +35,7 @@ static const char *const options_shown[] = {
 };
 
 /* Options of which a guest that has booted needs nothing any more */
-static const char *const option_remarks[] = { "rtc", NULL };
+static const char *const option_remarks[] = { "rtc", "uuid", NULL };
 
 static Weight listed_weight(const char *const *remarks, const char *name)
 {
