@@ -228,7 +228,10 @@ static const char *path_below(const MachineConfigDevice *device,
         ? NULL : path + length + 1;
 }
 
-/* Buses are called after the device that has them: 'ID' or 'ID.N' */
+/*
+ * Buses are called after the device that has them, or of which that is a part:
+ * 'ID' or 'ID.N'.  In paths they are called after what they are.
+ */
 static void rename_buses(const Rename *r, MachineConfigDevice *device,
                          MachineConfigDeviceList *devices)
 {
@@ -236,23 +239,16 @@ static void rename_buses(const Rename *r, MachineConfigDevice *device,
 
     for (MachineConfigDeviceList *l = devices; l; l = l->next) {
         MachineConfigDevice *on = l->value;
-        const char *below = path_below(device, on->path);
-        g_autofree char *path = NULL;
+        char *bus;
 
-        if (!below || strncmp(below, r->id, length) ||
-            !memchr("/.", below[length], 3)) {
+        if (!path_below(device, on->path) || !on->has_bus ||
+            !g_str_has_prefix(on->bus, r->id) ||
+            !memchr(".", on->bus[length], 2)) {
             continue;
         }
-        path = g_strdup_printf("%s/%s%s", device->path, r->to, below + length);
-        if (on->has_bus && g_str_has_prefix(on->bus, r->id) &&
-            memchr(".", on->bus[length], 2)) {
-            char *bus = g_strdup_printf("%s%s", r->to, on->bus + length);
-
-            g_free(on->bus);
-            on->bus = bus;
-        }
-        g_free(on->path);
-        on->path = g_steal_pointer(&path);
+        bus = g_strdup_printf("%s%s", r->to, on->bus + length);
+        g_free(on->bus);
+        on->bus = bus;
         (*r->count)++;
     }
 }

@@ -12,6 +12,7 @@ from harness.qemu import (BUILT, Qemu, environment, migrate, spawn,
                           start_migration, tempdir, wait_migration)
 from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
+from interop.adopting import adopter
 from interop.retrying import wait_failed
 
 V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
@@ -207,6 +208,120 @@ def not_dropped():
             wait_migration(dst)
 
 
+# -- the machine
+
+DISK = '-blockdev', ('{"driver":"null-co","node-name":"%s","size":1048576,'
+                     '"read-zeroes":true}')
+
+
+def scsi(name):
+    return ('-device', f'virtio-scsi-pci,id={name},addr=6',
+            DISK[0], DISK[1] % 'disk', '-device',
+            f'scsi-hd,id=hd,bus={name}.0,drive=disk')
+
+
+def nic(mac, netdev='lan'):
+    return ('-netdev', f'hubport,id={netdev},hubid=0', '-device',
+            f'virtio-net-pci,id=net0,netdev={netdev},addr=7,mac={mac}')
+
+
+HERE, ELSEWHERE = '52:54:00:00:00:01', '52:54:00:00:00:02'
+MACHINES = {
+    # What both sides have, what it takes, and what is said without it.
+    'a device with another id': (
+        scsi('one'), scsi('other'),
+        [{'op': 'rename', 'id': 'one', 'to': 'other'}], None),
+    'a property with another value': (
+        nic(HERE), nic(ELSEWHERE),
+        [{'op': 'set-property', 'device': 'net0', 'property': 'mac',
+          'value': ELSEWHERE}], "'mac' is"),
+    'a device less': (RNG, (), DROP, "'rng0'"),
+}
+
+
+def other_machine(there, here, given, said, on_source):
+    """Refused without the map, and taken with it."""
+    with tempdir() as directory, machine(*there) as src, \
+         machine(*here, incoming='defer') as dst:
+        uri = f'unix:{directory}/socket'
+        if said:
+            dst.qmp('migrate-incoming', uri=uri)
+            start_migration(src, uri)
+            words(wait_failed(dst), said)
+            wait_migration(src, 'failed')
+        (src if on_source else dst).qmp('migrate-set-map', operations=given)
+        dst.qmp('migrate-incoming', uri=uri + '2')
+        migrate(src, uri + '2')
+        wait_migration(dst)
+        done = applied(src if on_source else dst)
+        check(all(done), f'it was done {done} times')
+
+
+def other_snapshot():
+    """loadvm compares with what the map makes of the machine in it."""
+    given = MACHINES['a property with another value'][2]
+    with tempdir() as directory:
+        disk = make_disk(directory / 'disk.qcow2')
+        drive = '-drive', f'file={disk},if=none'
+        with machine(*drive, *nic(HERE)) as vm:
+            equal(vm.hmp('savevm there'), '', 'savevm')
+        with machine(*drive, *nic(ELSEWHERE)) as vm:
+            words(vm.hmp('loadvm there'), "'mac' is")
+            vm.qmp('migrate-set-map', operations=given)
+            equal(vm.hmp('loadvm there'), '', 'loadvm')
+            equal(applied(vm), [1], 'what was done')
+
+
+def cannot_be_done(given, wanted, on_source):
+    """Then nothing is, and the source's guest runs on."""
+    with tempdir() as directory, machine(*nic(HERE)) as src, \
+         machine(*nic(HERE), incoming='defer') as dst:
+        src.qmp('cont')
+        (src if on_source else dst).qmp('migrate-set-map', operations=given)
+        dst.qmp('migrate-incoming', uri=f'unix:{directory}/socket')
+        start_migration(src, f'unix:{directory}/socket')
+        info = wait_migration(src, 'failed')
+        words(info['error-desc'], 'Operation 1 of the map', wanted)
+        src.wait_status('running')
+
+
+def adopted():
+    """What becomes the machine that arrives becomes what the map says."""
+    given = [*MACHINES['a device with another id'][2],
+             {'op': 'rename', 'kind': 'net', 'id': 'lan', 'to': 'wan'},
+             {'op': 'rename', 'kind': 'block', 'id': 'disk', 'to': 'data'},
+             *MACHINES['a property with another value'][2], *DROP]
+    with tempdir() as directory:
+        path = directory / 'map'
+        path.write_text(json.dumps(given))
+        with machine(*scsi('one'), *nic(HERE), *RNG) as src, \
+             adopter(options=f',map={path}') as dst:
+            migrate(src, dst.listens_at())
+            wait_migration(dst)
+            config = dst.qmp('query-machine-config')
+            devices = {device['id']: device for device in config['devices']
+                       if 'id' in device}
+            equal(sorted(devices), ['hd', 'net0', 'other'], 'devices')
+            equal(devices['hd']['bus'], 'other.0', 'bus')
+            equal(devices['net0']['properties']['mac'], ELSEWHERE, 'mac')
+            equal(devices['net0']['host-properties']['netdev'], 'wan',
+                  'netdev')
+            equal(devices['hd']['host-properties']['drive'], 'data', 'drive')
+            check(all(applied(dst)), applied(dst))
+
+
+def named():
+    """What is sent has another name for a property."""
+    given = [{'op': 'rename-property', 'driver': 'virtio-net-pci',
+              'property': 'rx_queue_size', 'to': 'queue-size'}]
+    with tempdir() as directory:
+        path = sent(directory, *nic(HERE), given=given)
+        config = subprocess.run([QEMU_VMSTATE, 'config', path], check=True,
+                                capture_output=True, text=True).stdout
+        check('"queue-size"' in config and '"rx_queue_size"' not in config,
+              config)
+
+
 def version_3():
     """There are no names in it, and nothing is changed silently."""
     with tempdir() as directory, machine(name=V3, given=THERE) as src:
@@ -307,8 +422,33 @@ with Tap('state that is changed on its way') as t:
     t.case('a device that is dropped, by the source', dropped, True)
     t.case('a device that is dropped, by the destination', dropped, False)
     t.case('a device that is dropped, from a file', not_dropped)
+    for side in False, True:
+        where = 'source' if side else 'destination'
+        for title, how in MACHINES.items():
+            t.case(f'{title}, {where}', other_machine, *how, side)
+        for title, operation, said in (
+                ('a device that is not there',
+                 {'op': 'rename', 'id': 'none', 'to': 'x'},
+                 "there is no device 'none'"),
+                ('a device that the guest needs',
+                 {'op': 'drop-device', 'device': 'net0'}, 'the guest needs'),
+                ('a value of another type',
+                 {'op': 'set-property', 'device': 'net0', 'property': 'mac',
+                  'value': 1}, 'another type')):
+            t.case(f'{title}, {where}', cannot_be_done, [operation], said,
+                   side)
+    t.case('a snapshot of another machine', other_snapshot)
+    t.case('a machine that is adopted', adopted)
+    t.case('a property with another name', named)
     t.case('version 3', version_3)
     t.case('a map in a file', from_a_file)
     t.case('a map that is not there', bad_file, None, 'Could not read')
     t.case('a map that is none', bad_file, '{}', 'it is no list')
+    for text, said in (('', 'cannot be read'), ('[' * 5000, 'inside each other'),
+                       ('[1]', 'cannot be read'), ('rubbish', 'cannot be'),
+                       (' ' * (1 << 20) + '[]', 'no text'),
+                       (json.dumps(DROP * 257), 'more than 256'),
+                       ('[{"op": "rename", "id": 1, "to": []}]',
+                        'cannot be read')):
+        t.case(f'a map of {len(text)} bytes that is none', bad_file, text, said)
     t.case('migrate-set-map', commands)

@@ -172,7 +172,7 @@ static void test_rename_device(void)
     g_assert_cmpuint(applied(
         "[{'op': 'rename', 'id': 'scsi', 'to': 'new'}]",
         CHANGES("\"id\": \"scsi\"", "\"id\": \"new\"",
-                "/scsi.0/", "/new.0/", "\"scsi.0\"", "\"new.0\"")), ==, 2);
+                "\"bus\": \"scsi.0\"", "\"bus\": \"new.0\"")), ==, 2);
     g_assert_cmpuint(applied(
         "[{'op': 'rename', 'id': 'net', 'to': 'n'}]",
         CHANGES("\"id\": \"net\"", "\"id\": \"n\"",
