@@ -351,7 +351,8 @@ static void add_option(Plan *plan, const char *option, const char *value)
     }
     switch (reach) {
     case MACHINE_OPTION_HARMLESS:
-        plan_add(plan, option, *value ? g_steal_pointer(&whole) : NULL);
+        /* Each of them takes a value: if it had none, the next option */
+        plan_add(plan, option, g_steal_pointer(&whole));
         break;
     case MACHINE_OPTION_REACHES_HOST:
         plan_add_reaching(plan, option, g_steal_pointer(&whole));

@@ -102,6 +102,10 @@ static void test_plain(void)
     expect(machine("", "", "", ""), &nothing, "");
     expect(machine("", "{'option': 'vga', 'value': 'std'}", "", ""), &nothing,
            " -vga std");
+    /* Without a value it would take the next option for one */
+    expect(machine("", "{'option': 'uuid', 'value': ''},"
+                   "{'option': 'uuid', 'value': '/x'}", "", ""), &nothing,
+           " -uuid '' -uuid /x");
 }
 
 static void test_given(void)
