@@ -13,6 +13,7 @@
 #include "migration/vmstate.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/vmstate.h"
+#include "stream-beginning.h"
 
 typedef struct Device {
     uint32_t old, new, sub_old, sub_new, deep;
@@ -99,7 +100,7 @@ static QIOChannelBuffer *save(char **why)
     Error *err = NULL;
 
     choice.asked = g_string_new(NULL);
-    stream_writer_preamble(sc->writer, &error_abort);
+    put_beginning(sc->writer);
     ident.version_id = migration_stream_choose_section(f, ident.name, 7, 2);
     stream_writer_begin(sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1, &ident);
     vmstate_save_state_v(f, &vmstate_device, &from, NULL,
@@ -130,7 +131,7 @@ static Device load(QIOChannelBuffer *buffer, const VMStateDescription *vmsd,
     QEMUFile *f = qemu_file_new_input(QIO_CHANNEL(sc));
     Device to = { 0 };
 
-    g_assert_cmpint(stream_reader_preamble(sc->reader, &error_abort), ==, 4);
+    get_beginning(sc->reader);
     stream_reader_next(sc->reader, 0, &error_abort);
     g_assert_cmpint(stream_reader_ident(sc->reader)->version_id, ==,
                     version_id);

@@ -16,6 +16,7 @@
 #include "migration/vmstate.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/file.h"
+#include "stream-beginning.h"
 
 /* A device of two generations: the second has something of its own */
 typedef struct Inner {
@@ -140,7 +141,7 @@ static QIOChannelBuffer *save(const Device *device)
     QEMUFile *f = qemu_file_new_output(QIO_CHANNEL(sc));
     Device copy = *device;
 
-    stream_writer_preamble(sc->writer, &error_abort);
+    put_beginning(sc->writer);
     stream_writer_begin(sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1,
                         &device_ident);
     g_assert_cmpint(vmstate_save_state(f, &vmstate_new, &copy, NULL), ==, 0);
@@ -170,12 +171,12 @@ static uint8_t *find_frame(QIOChannelBuffer *buffer, const char *name)
 /* Makes a stream's first section right again after its payload was changed */
 static void seal(QIOChannelBuffer *buffer)
 {
-    uint8_t *wire = buffer->data + STREAM_PREAMBLE_SIZE;
+    uint8_t *wire = buffer->data + BEGINNING_SIZE;
     uint8_t *next, *crc;
     StreamRecord record, index;
     uint32_t be;
 
-    stream_record_decode(wire, STREAM_PREAMBLE_SIZE, &record, &error_abort);
+    stream_record_decode(wire, BEGINNING_SIZE, &record, &error_abort);
     record.payload_crc = stream_crc32c(wire + STREAM_HEADER_SIZE,
                                        record.length);
     stream_record_encode(&record, wire);
@@ -200,7 +201,7 @@ static char *load(QIOChannelBuffer *buffer, const VMStateDescription *vmsd,
     char *text = NULL;
     int ret;
 
-    g_assert_cmpint(stream_reader_preamble(sc->reader, &error_abort), ==, 4);
+    get_beginning(sc->reader);
     stream_reader_next(sc->reader, 0, &error_abort);
     ret = vmstate_load_state(f, vmsd, device, 1);
     if (ret) {
@@ -331,7 +332,7 @@ static void test_forged(void)
             g_test_fail();
         }
         g_assert_nonnull(strstr(text, "section 'dev' (instance 0), record at "
-                                "offset 8"));
+                                "offset 66"));
         g_free(to.bytes);
         object_unref(OBJECT(buffer));
     }

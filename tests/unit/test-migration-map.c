@@ -14,6 +14,7 @@
 #include "migration/stream/structs.h"
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
+#include "stream-beginning.h"
 
 typedef struct Inner {
     uint8_t byte;
@@ -146,11 +147,7 @@ static QIOChannelBuffer *save(char **why)
     Device from = sample;
     Error *err = NULL;
 
-    stream_writer_preamble(sc->writer, &error_abort);
-    stream_channel_put_notice(sc, STREAM_RECORD_MACHINE, "{}", 2,
-                              &error_abort);
-    stream_channel_put_notice(sc, STREAM_RECORD_MACHINE_END, NULL, 0,
-                              &error_abort);
+    put_beginning(sc->writer);
     migration_stream_choose_section(f, ident.name, 0, 1);
     stream_writer_begin(sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1, &ident);
     vmstate_save_state(f, &vmstate_device, &from, NULL);
@@ -176,11 +173,9 @@ static Device load(QIOChannelBuffer *buffer, char **why)
 {
     StreamChannel *sc = stream_channel_new(QIO_CHANNEL(buffer), false);
     QEMUFile *f = qemu_file_new_input(QIO_CHANNEL(sc));
-    g_autoptr(GByteArray) json = g_byte_array_new();
     Device to = { 0 };
 
-    g_assert_cmpint(stream_reader_preamble(sc->reader, &error_abort), ==, 4);
-    stream_reader_machine(sc->reader, json, &error_abort);
+    get_beginning(sc->reader);
     stream_reader_next(sc->reader, 0, &error_abort);
     if (vmstate_load_state(f, &vmstate_device, &to, 1)) {
         *why = g_strdup(error_get_pretty(sc->structs->reason));

@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "migration/stream/reader.h"
 #include "migration/stream/writer.h"
+#include "stream-beginning.h"
 
 /* A stream in memory, and how many bytes a read gives at most */
 typedef struct Wire {
@@ -57,6 +58,8 @@ typedef struct Part {
 
 /* What a small machine sends: a chain of records is among the parts */
 static const Part machine[] = {
+    { STREAM_RECORD_MACHINE, 0, 0, NULL, STREAM_PAYLOAD_MAX + 3 },
+    { STREAM_RECORD_MACHINE_END, 0, 0, NULL, 0 },
     { STREAM_RECORD_CONFIGURATION, 0, 0, NULL, 40 },
     { STREAM_RECORD_SECTION_START, 0, 2, "ram", 100 },
     { STREAM_RECORD_COMMAND, 0, 0, NULL, 8 },
@@ -70,6 +73,9 @@ static const Part machine[] = {
     { STREAM_RECORD_INDEX, 0, 0, NULL, 0 },
     { STREAM_RECORD_END, 0, 0, NULL, 0 },
 };
+
+/* How many of them stand before the state */
+#define BEFORE_STATE 3
 
 static GByteArray *write_parts(const Part *parts, size_t n)
 {
@@ -350,7 +356,7 @@ static void test_forged(void)
     };
 
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autoptr(GByteArray) bytes = write_parts(machine, 1);
+        g_autoptr(GByteArray) bytes = write_parts(machine, BEFORE_STATE);
         g_autofree char *text = NULL;
 
         for (const Part *p = cases[i].parts; p->length; p++) {
@@ -377,9 +383,9 @@ static void test_forged(void)
 /* A length that would not fit, under a header checksum that is right */
 static void test_too_long(void)
 {
-    g_autoptr(GByteArray) bytes = write_parts(machine, 1);
+    g_autoptr(GByteArray) bytes = write_parts(machine, BEFORE_STATE);
     StreamRecord record = {
-        .type = STREAM_RECORD_CONFIGURATION,
+        .type = STREAM_RECORD_MACHINE,
         .flags = STREAM_FLAG_LAST,
         .length = STREAM_PAYLOAD_MAX + 1,
         .offset = STREAM_PREAMBLE_SIZE,
@@ -409,7 +415,7 @@ static void test_broken_chain(void)
     size_t length = stream_ident_encode(&ident, payload);
 
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autoptr(GByteArray) bytes = write_parts(machine, 1);
+        g_autoptr(GByteArray) bytes = write_parts(machine, BEFORE_STATE);
         g_autofree char *text = NULL;
 
         forge(bytes, STREAM_RECORD_SECTION_FULL, 0, 1, payload, length);
@@ -512,10 +518,12 @@ static void test_left_over(void)
     g_autoptr(GByteArray) bytes = write_parts(machine, ARRAY_SIZE(machine));
     Wire wire = { .bytes = bytes, .chunk = SIZE_MAX };
     g_autoptr(StreamReader) r = stream_reader_new(wire_read, &wire);
+    g_autoptr(GByteArray) json = g_byte_array_new();
     uint8_t data[40];
     Error *err = NULL;
 
     stream_reader_preamble(r, &error_abort);
+    stream_reader_machine(r, json, &error_abort);
     stream_reader_next(r, 0, &error_abort);
     g_assert_cmpint(stream_reader_read(r, data, 39, &error_abort), ==, 39);
     g_assert_false(stream_reader_check_end(r, 0, &err));
@@ -535,7 +543,7 @@ static void test_left_over(void)
 static void test_rubbish(void)
 {
     for (int i = 0; i < 2000; i++) {
-        g_autoptr(GByteArray) bytes = write_parts(machine, 2);
+        g_autoptr(GByteArray) bytes = write_parts(machine, BEFORE_STATE + 1);
         g_autofree char *text = NULL;
 
         for (int n = 0; n < 4; n++) {
@@ -553,6 +561,8 @@ static void test_rubbish(void)
 static GByteArray *write_sections(const char *first, const char *second)
 {
     const Part parts[] = {
+        { STREAM_RECORD_MACHINE, 0, 0, NULL, 4 },
+        { STREAM_RECORD_MACHINE_END, 0, 0, NULL, 0 },
         { STREAM_RECORD_SECTION_FULL, 0, 1, first, 4 },
         { STREAM_RECORD_SECTION_FULL, 0, 2, second, 4 },
         { STREAM_RECORD_INDEX, 0, 0, NULL, 0 },
@@ -569,14 +579,14 @@ static void test_index(void)
         int bytes, after;       /* which entries, 0 to 3 of them */
         const char *message;
     } cases[] = {
-        { 0, 0, "section 'one' (instance 0) came, but the index does not" },
-        { 0, 1, "section 'two' (instance 1) came, but the index does not" },
-        { 1, 2, "expected section 'two' (instance 1) as number 1, got" },
-        { 0, 3, "section 'one' (instance 0) is missing: the index has it" },
+        { 0, 0, "section 'one' (instance 2) came, but the index does not" },
+        { 0, 1, "section 'two' (instance 3) came, but the index does not" },
+        { 1, 2, "expected section 'two' (instance 3) as number 1, got" },
+        { 0, 3, "section 'one' (instance 2) is missing: the index has it" },
     };
     g_autoptr(GByteArray) bytes = write_sections("one", "two");
     g_autoptr(GArray) offsets = find_records(bytes);
-    uint64_t at = g_array_index(offsets, uint64_t, 2);
+    uint64_t at = g_array_index(offsets, uint64_t, 4);
     const uint8_t *payload = bytes->data + at + STREAM_HEADER_SIZE;
     const size_t entry = STREAM_INDEX_ENTRY_SIZE + 3;
     uint8_t entries[3 * (STREAM_INDEX_ENTRY_SIZE + 3)];
@@ -638,7 +648,7 @@ static void test_end(void)
         g_autofree char *text = NULL;
 
         g_byte_array_append(forged, bytes->data,
-                            g_array_index(offsets, uint64_t, i < 2 ? 2 : 3));
+                            g_array_index(offsets, uint64_t, i < 2 ? 4 : 5));
         forge(forged, cases[i].type, cases[i].flags, 0, "12345",
               cases[i].length);
         text = read_all(forged, SIZE_MAX, NULL);
@@ -673,7 +683,7 @@ static void test_package(void)
     stream_writer_begin(package, 0x7001, STREAM_FLAG_OPTIONAL, 0, NULL);
     stream_writer_end(package, &error_abort);
 
-    stream_writer_preamble(w, &error_abort);
+    put_beginning(w);
     stream_writer_begin(w, STREAM_RECORD_COMMAND, 0, 0, NULL);
     stl_be_p(data, aside.bytes->len);
     stream_writer_append(w, data, 4, &error_abort);
@@ -684,7 +694,7 @@ static void test_package(void)
     stream_writer_begin(w, STREAM_RECORD_END, 0, 0, NULL);
     stream_writer_end(w, &error_abort);
 
-    stream_reader_preamble(r, &error_abort);
+    get_beginning(r);
     g_assert_cmpint(stream_reader_next(r, 0, &error_abort), ==,
                     STREAM_RECORD_COMMAND);
     g_assert_cmpint(stream_reader_read(r, data, 8, &error_abort), ==, 4);
@@ -722,7 +732,7 @@ static void test_package(void)
     wire.pos = 0;
     stream_reader_free(r);
     r = stream_reader_new(wire_read, &wire);
-    stream_reader_preamble(r, &error_abort);
+    get_beginning(r);
     stream_reader_next(r, 0, &error_abort);
     stream_reader_read(r, data, 8, &error_abort);
     g_byte_array_set_size(taken, 0);
