@@ -110,11 +110,21 @@ def sections(records):
     return [(name, parts) for (name, _), parts in found.items()]
 
 
+def beginning(text):
+    """The records of a machine."""
+    return [*wire.chain(wire.MACHINE, text), say(wire.MACHINE_END, b'')]
+
+
 def small(records, keep, *description):
-    """A stream of some sections' records."""
+    """A stream of some sections' records, of a machine with no devices."""
+    whole = json.loads(wire.content(records, wire.MACHINE))
+    whole.update({'devices': [], 'backends': []})
+    whole['cpu'].update({'properties': {}, 'features': []})
+    whole['board'].update({'properties': {}, 'host-properties': {}, 'set': []})
     first = next(r for r in records if r.type == wire.CONFIGURATION)
     end = wire.Record(wire.END, wire.LAST, 0, b'')
-    return wire.encode([first, *keep, *description,
+    return wire.encode([*beginning(json.dumps(whole).encode()), first,
+                        *keep, *description,
                         *index.encode(index.of(keep)), end])
 
 
@@ -155,7 +165,8 @@ def conversations(facts):
     hello = say(HELLO, facts)
     pong = say(wire.RETURN_PATH, bytes.fromhex('0002000400000001'))
     return {
-        'sent': wire.encode([hello, say(wire.CONFIGURATION, b'none'),
+        'sent': wire.encode([*beginning(b'{}'), hello,
+                             say(wire.CONFIGURATION, b'none'),
                              *index.encode([]), say(wire.END, b''),
                              word(RUN)]),
         'ran': encode_return([hello, pong, word(LOADED, 0x12345678),

@@ -173,13 +173,15 @@ static void read_package(const uint8_t *data, size_t size, Outcome *outcome)
     Wire wire = { .data = data, .size = size, .portion = MiB };
     g_autoptr(StreamReader) r = stream_reader_new(wire_read, &wire);
     g_autoptr(GChecksum) said = g_checksum_new(G_CHECKSUM_MD5);
+    g_autoptr(GByteArray) machine = g_byte_array_new();
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     uint64_t at;
     size_t end, known;
     Error *err = NULL;
     int type = -1;
 
-    if (stream_reader_preamble(r, &err) == STREAM_VERSION) {
+    if (stream_reader_preamble(r, &err) == STREAM_VERSION &&
+        stream_reader_machine(r, machine, &err)) {
         type = read_section(r, 4 * KiB, said, &err);
     }
     at = stream_reader_bytes(r);

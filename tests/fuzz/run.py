@@ -101,7 +101,8 @@ class Part:
 def machine(devices):
     """The fuzzer's machine with a set of devices, as its environment."""
     return ' '.join(['qemu', '-display', 'none', '-no-user-config',
-                     '-accel', 'qtest', *corpus.options(devices)])
+                     '-accel', 'qtest', '-global',
+                     'migration.config-check=off', *corpus.options(devices)])
 
 
 FUZZERS = {
