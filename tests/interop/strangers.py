@@ -285,7 +285,7 @@ def begins(change):
         src.machine = change(src.machine)
         p.preamble()
         # It may be refused before all of it is sent.
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             p.say(*src.machine)
             p.hello(src.facts | {'token': f'{p.token:016x}'})
         hear_refusal(p)
