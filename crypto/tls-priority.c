@@ -23,44 +23,72 @@
 /* Slow is what takes more than this many times as long as the fastest */
 #define SLOW 2
 
-/* The best of so many tries counts: the others were disturbed */
-#define TRIES 5
+/*
+ * The best of so many tries counts: the others were disturbed.  All ciphers
+ * have one try each before any has the next, or a disturbance of some
+ * microseconds could hit all tries of one.
+ */
+#define TRIES 20
 
 /* As long as a TLS record can be, in bytes */
 #define RECORD 16384
 
-/* How long a cipher takes for a record, in ns; INT64_MAX if it cannot tell */
-static int64_t cipher_time(gnutls_cipher_algorithm_t algorithm)
+typedef struct Candidate {
+    gnutls_cipher_algorithm_t algorithm;
+    gnutls_aead_cipher_hd_t handle;     /* NULL if it cannot be measured */
+    int64_t best;                       /* ns for a record */
+} Candidate;
+
+static void candidate_init(Candidate *c, gnutls_cipher_algorithm_t algorithm)
 {
-    g_autofree uint8_t *text = g_malloc0(RECORD);
-    g_autofree uint8_t *sealed = g_malloc0(RECORD + 64);
-    uint8_t key[64] = { 0 }, nonce[32] = { 0 };
-    size_t nonce_size = gnutls_cipher_get_iv_size(algorithm);
-    size_t tag_size = gnutls_cipher_get_tag_size(algorithm);
+    uint8_t key[64] = { 0 };
     gnutls_datum_t datum = {
         .data = key, .size = gnutls_cipher_get_key_size(algorithm),
     };
-    gnutls_aead_cipher_hd_t handle;
-    int64_t best = INT64_MAX;
 
-    if (!tag_size || datum.size > sizeof(key) || nonce_size > sizeof(nonce) ||
-        gnutls_aead_cipher_init(&handle, algorithm, &datum) < 0) {
-        return INT64_MAX;
+    c->algorithm = algorithm;
+    c->handle = NULL;
+    c->best = INT64_MAX;
+    if (!gnutls_cipher_get_tag_size(algorithm) || datum.size > sizeof(key) ||
+        gnutls_aead_cipher_init(&c->handle, algorithm, &datum) < 0) {
+        c->handle = NULL;
     }
-    for (int i = 0; i < TRIES; i++) {
-        size_t size = RECORD + 64;
-        int64_t begin = get_clock();
+}
 
-        if (gnutls_aead_cipher_encrypt(handle, nonce, nonce_size, NULL, 0,
-                                       tag_size, text, RECORD, sealed,
-                                       &size) < 0) {
-            best = INT64_MAX;
-            break;
+static void candidate_try(Candidate *c, const uint8_t *text, uint8_t *sealed)
+{
+    static const uint8_t nonce[32];
+    size_t nonce_size = gnutls_cipher_get_iv_size(c->algorithm);
+    size_t size = RECORD + 64;
+    int64_t begin = get_clock();
+
+    if (c->handle && nonce_size <= sizeof(nonce) &&
+        gnutls_aead_cipher_encrypt(c->handle, nonce, nonce_size, NULL, 0,
+                                   gnutls_cipher_get_tag_size(c->algorithm),
+                                   text, RECORD, sealed, &size) >= 0) {
+        c->best = MIN(c->best, get_clock() - begin);
+    }
+}
+
+/* How long each of them takes for a record; INT64_MAX if it cannot tell */
+static Candidate *measure(const unsigned *ciphers, int count)
+{
+    Candidate *all = g_new(Candidate, count);
+    g_autofree uint8_t *text = g_malloc0(RECORD);
+    g_autofree uint8_t *sealed = g_malloc0(RECORD + 64);
+
+    for (int i = 0; i < count; i++) {
+        candidate_init(&all[i], ciphers[i]);
+    }
+    for (int i = 0; i < TRIES * count; i++) {
+        candidate_try(&all[i % count], text, sealed);
+    }
+    for (int i = 0; i < count; i++) {
+        if (all[i].handle) {
+            gnutls_aead_cipher_deinit(all[i].handle);
         }
-        best = MIN(best, get_clock() - begin);
     }
-    gnutls_aead_cipher_deinit(handle);
-    return best;
+    return all;
 }
 
 /* The ciphers that a priority allows, with the slow ones behind the others */
@@ -68,7 +96,7 @@ static char *fast_first(const char *priority)
 {
     g_autoptr(GString) fast = g_string_new(priority);
     g_autoptr(GString) slow = g_string_new("");
-    g_autofree int64_t *times = NULL;
+    g_autofree Candidate *all = NULL;
     int64_t best = INT64_MAX;
     const unsigned *ciphers;
     gnutls_priority_t cache;
@@ -79,18 +107,17 @@ static char *fast_first(const char *priority)
         return g_strdup(priority);
     }
     count = MAX(gnutls_priority_cipher_list(cache, &ciphers), 0);
-    times = g_new0(int64_t, count);
+    all = measure(ciphers, count);
     for (int i = 0; i < count; i++) {
-        times[i] = cipher_time(ciphers[i]);
-        best = MIN(best, times[i]);
+        best = MIN(best, all[i].best);
     }
     if (best < INT64_MAX) {
         g_string_append(fast, ":-CIPHER-ALL");
         for (int i = 0; i < count; i++) {
             const char *name = gnutls_cipher_get_name(ciphers[i]);
 
-            trace_qcrypto_tls_priority_cipher(name, times[i]);
-            g_string_append_printf(times[i] / SLOW > best ? slow : fast,
+            trace_qcrypto_tls_priority_cipher(name, all[i].best);
+            g_string_append_printf(all[i].best / SLOW > best ? slow : fast,
                                    ":+%s", name);
         }
         g_string_append(fast, slow->str);
