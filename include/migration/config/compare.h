@@ -16,7 +16,7 @@
 #define MACHINE_DIFFERENCES_SHOWN 16
 
 /**
- * machine_config_compare: in what a machine is another than the one it should be
+ * machine_config_compare: in what a machine is not the one it should be
  *
  * @source: the one that a guest comes from
  * @destination: the one that it would run on

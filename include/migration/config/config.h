@@ -25,7 +25,8 @@
 #define MACHINE_CONFIG_LIST_MAX 16384           /* of what is in a list */
 #define MACHINE_CONFIG_MEMBERS_MAX 4096         /* of an object */
 #define MACHINE_CONFIG_VALUES_MAX (256 * KiB)   /* of all of it */
-#define MACHINE_CONFIG_OBJECTS_MAX (32 * KiB)   /* of those, as large as QDict */
+/* Of those, as large as QDict */
+#define MACHINE_CONFIG_OBJECTS_MAX (32 * KiB)
 #define MACHINE_CONFIG_NAME_MAX 1023            /* of an id or name, in bytes */
 
 /**
