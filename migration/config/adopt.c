@@ -325,7 +325,7 @@ static void start_incoming(const char *incoming)
     Error *err = NULL;
 
     if (!strcmp(incoming, "defer")) {
-        migration_incoming_defer();
+        /* Somebody says later where from */
         return;
     }
     qmp_migrate_incoming(incoming, &err);
