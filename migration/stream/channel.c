@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/iov.h"
 #include "qapi/error.h"
 #include "migration/stream/channel.h"
 #include "migration/qemu-file.h"
@@ -36,12 +37,22 @@ static size_t stream_channel_again(StreamChannel *sc, void *data,
     return n;
 }
 
-static ssize_t stream_channel_wait(StreamChannel *sc, void *data,
-                                   size_t length, Error **errp)
+/* A StreamReadvFunc; what was looked at is read by then */
+static ssize_t stream_channel_waitv(void *opaque, const struct iovec *iov,
+                                    size_t niov, Error **errp)
 {
-    for (;;) {
-        ssize_t n = qio_channel_read(sc->base, data, length, errp);
+    StreamChannel *sc = opaque;
 
+    for (;;) {
+        ssize_t n;
+
+        if (sc->interrupted) {
+            sc->interrupted = false;
+            error_setg(errp, "the stream is not read on: a channel beside it "
+                       "has failed");
+            return -1;
+        }
+        n = qio_channel_readv(sc->base, iov, niov, errp);
         if (n != QIO_CHANNEL_ERR_BLOCK) {
             return n;
         }
@@ -51,6 +62,22 @@ static ssize_t stream_channel_wait(StreamChannel *sc, void *data,
             qio_channel_wait(sc->base, G_IO_IN);
         }
     }
+}
+
+void stream_channel_interrupt(StreamChannel *sc)
+{
+    sc->interrupted = true;
+    if (sc->base->read_coroutine) {
+        qemu_coroutine_enter(sc->base->read_coroutine);
+    }
+}
+
+static ssize_t stream_channel_wait(StreamChannel *sc, void *data,
+                                   size_t length, Error **errp)
+{
+    struct iovec iov = { .iov_base = data, .iov_len = length };
+
+    return stream_channel_waitv(sc, &iov, 1, errp);
 }
 
 ssize_t stream_channel_receive(void *opaque, void *data, size_t length,
@@ -69,6 +96,7 @@ StreamChannel *stream_channel_new_passing(QIOChannel *base, bool outgoing)
     sc->base = QIO_CHANNEL(object_ref(OBJECT(base)));
     sc->outgoing = outgoing;
     sc->passes = true;
+    sc->origin = -1;
     sc->type = -1;
     sc->writer = stream_writer_new(stream_channel_send, sc);
     sc->reader = stream_reader_new(stream_channel_receive, sc);
@@ -130,6 +158,14 @@ void stream_channel_set_index(StreamChannel *sc, StreamIndex *index)
     }
 }
 
+void stream_channel_set_stored(StreamChannel *sc, GPtrArray *stored)
+{
+    if (sc->stored) {
+        g_ptr_array_unref(sc->stored);
+    }
+    sc->stored = stored;
+}
+
 void stream_channel_set_reader(StreamChannel *sc, StreamReader *reader)
 {
     stream_reader_free(sc->reader);
@@ -145,9 +181,11 @@ void stream_channel_set_notice(StreamChannel *sc, StreamNoticeFunc *notice,
     sc->notice_opaque = opaque;
 }
 
-static bool stream_channel_is_notice(int type)
+/* A verdict is an answer: only the side that sends the stream gets one */
+static bool stream_channel_is_notice(const StreamChannel *sc, int type)
 {
-    return type == STREAM_RECORD_HELLO || type == STREAM_RECORD_HANDOVER;
+    return type == STREAM_RECORD_HELLO || type == STREAM_RECORD_HANDOVER ||
+           (type == STREAM_RECORD_VERDICT && sc->outgoing);
 }
 
 /* Reads the present record to the end of its chain */
@@ -204,7 +242,7 @@ int stream_channel_next(StreamChannel *sc, size_t unread, Error **errp)
     }
     do {
         sc->type = stream_reader_next(sc->reader, unread, errp);
-        if (!stream_channel_is_notice(sc->type)) {
+        if (!stream_channel_is_notice(sc, sc->type)) {
             return sc->type;
         }
     } while (stream_channel_notice(sc, errp));
@@ -216,7 +254,7 @@ bool stream_channel_get_notice(StreamChannel *sc, Error **errp)
     g_autofree char *where = NULL;
 
     sc->type = stream_reader_next(sc->reader, 0, errp);
-    if (sc->type < 0 || stream_channel_is_notice(sc->type)) {
+    if (sc->type < 0 || stream_channel_is_notice(sc, sc->type)) {
         return sc->type >= 0 && stream_channel_notice(sc, errp);
     }
     where = stream_reader_where(sc->reader);
@@ -233,6 +271,33 @@ bool stream_channel_put_notice(StreamChannel *sc, uint16_t type,
     stream_writer_begin(sc->writer, type, 0, 0, NULL);
     return stream_writer_append(sc->writer, payload, length, errp) &&
            stream_writer_end(sc->writer, errp);
+}
+
+void stream_channel_set_packet(StreamChannel *sc, StreamPacketFunc *packet,
+                               void *opaque)
+{
+    assert(!sc->outgoing && !sc->package);
+    stream_reader_set_packet(sc->reader, packet, opaque);
+    stream_reader_set_readv(sc->reader, stream_channel_waitv);
+}
+
+bool stream_channel_put_packet(StreamChannel *sc, const void *head,
+                               size_t head_length, const struct iovec *data,
+                               size_t niov, Error **errp)
+{
+    uint8_t header[STREAM_HEADER_SIZE];
+    g_autofree struct iovec *iov = g_new(struct iovec, niov + 2);
+
+    assert(sc->outgoing && stream_writer_in_section(sc->writer));
+    if (!stream_writer_put_packet(sc->writer, STREAM_RECORD_PACKET, head,
+                                  head_length, iov_size(data, niov), header,
+                                  errp)) {
+        return false;
+    }
+    iov[0] = (struct iovec) { header, sizeof(header) };
+    iov[1] = (struct iovec) { (void *)head, head_length };
+    iov_copy(iov + 2, niov, data, niov, 0, SIZE_MAX);
+    return qio_channel_writev_all(sc->base, iov, niov + 2, errp) == 0;
 }
 
 StreamChannel *stream_channel_under(QEMUFile *f)
@@ -392,6 +457,7 @@ static void stream_channel_finalize(Object *obj)
 {
     StreamChannel *sc = STREAM_CHANNEL(obj);
 
+    stream_channel_set_stored(sc, NULL);
     stream_structs_free(sc->structs);
     stream_writer_free(sc->writer);
     stream_reader_free(sc->reader);

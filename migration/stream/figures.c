@@ -21,6 +21,7 @@ typedef struct StreamFigures {
     Stat64 sections;
     Stat64 records;
     Stat64 bytes;
+    Stat64 damaged;
     StreamIndex *index;         /* knows what was skipped */
 } StreamFigures;
 
@@ -32,6 +33,7 @@ void migration_stream_start(StreamIndex *index)
     stat64_init(&stream_figures.sections, 0);
     stat64_init(&stream_figures.records, 0);
     stat64_init(&stream_figures.bytes, 0);
+    stat64_init(&stream_figures.damaged, 0);
     stream_index_unref(stream_figures.index);
     stream_figures.index = index ? stream_index_ref(index) : NULL;
 }
@@ -41,7 +43,7 @@ MigrationStreamInfo *migration_stream_info(void)
 {
     StreamIndex *index = stream_figures.index;
     MigrationStreamInfo *info;
-    strList **tail;
+    strList **tail, **dropped;
     char *name;
 
     if (!index || !stat64_get(&stream_figures.bytes)) {
@@ -58,7 +60,19 @@ MigrationStreamInfo *migration_stream_info(void)
         info->has_skipped_names = true;
         QAPI_LIST_APPEND(tail, name);
     }
+    info->dropped = stream_index_dropped(index);
+    dropped = &info->dropped_names;
+    for (int n = 0; (name = stream_index_dropped_name(index, n)); n++) {
+        info->has_dropped_names = true;
+        QAPI_LIST_APPEND(dropped, name);
+    }
+    info->damaged = stat64_get(&stream_figures.damaged);
     return info;
+}
+
+void migration_stream_count_damaged(uint64_t pages)
+{
+    stat64_add(&stream_figures.damaged, pages);
 }
 
 void hmp_info_migrate_stream(Monitor *mon, const MigrationStreamInfo *info)
@@ -70,6 +84,11 @@ void hmp_info_migrate_stream(Monitor *mon, const MigrationStreamInfo *info)
     for (strList *name = info->skipped_names; name; name = name->next) {
         monitor_printf(mon, "  %s\n", name->value);
     }
+    monitor_printf(mon, "stream dropped: %" PRIu64 "\n", info->dropped);
+    for (strList *name = info->dropped_names; name; name = name->next) {
+        monitor_printf(mon, "  %s\n", name->value);
+    }
+    monitor_printf(mon, "stream damaged pages: %" PRIu64 "\n", info->damaged);
     monitor_printf(mon, "stream bytes: %" PRIu64 "\n", info->bytes);
 }
 

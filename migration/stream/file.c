@@ -23,6 +23,7 @@
 #include "migration/stream/figures.h"
 #include "migration/stream/map.h"
 #include "migration/stream/structs.h"
+#include "migration/stream/unused.h"
 #include "trace.h"
 
 /* Hooks pass the values of version 3, and records keep them */
@@ -97,6 +98,7 @@ static void stream_file_begin(QEMUFile *f, StreamChannel *sc, uint8_t type,
     if (ident) {
         stream_figures_add_section();
     }
+    stream_structs(sc)->whole = migration_stream_is_whole();
     /* Pages that the destination waits for */
     sc->prompt = type == QEMU_VM_SECTION_PART && migration_in_postcopy();
     stream_writer_begin(sc->writer, type,
@@ -193,6 +195,34 @@ bool migration_stream_end(QEMUFile *f)
     return true;
 }
 
+/* What is in the file, and what it is from, for who reads it some day */
+static void stream_file_put_facts(QEMUFile *f, StreamChannel *sc)
+{
+    g_autoptr(GString) json = NULL;
+    Error *err = NULL;
+
+    if (!sc->stored || qemu_file_get_error(f)) {
+        return;
+    }
+    stream_stored_finish(sc->stored);
+    json = stream_spares()->describe(sc->stored, &err);
+    if (json && json->len > STREAM_FACTS_MAX) {
+        error_setg(&err, "the facts about this QEMU are too long to be stored: "
+                   "expected at most %d bytes, got %zu", (int)STREAM_FACTS_MAX,
+                   json->len);
+    }
+    if (!err) {
+        stream_writer_begin(sc->writer, STREAM_RECORD_FACTS,
+                            STREAM_FLAG_OPTIONAL, 0, NULL);
+        if (stream_writer_append(sc->writer, json->str, json->len, &err)) {
+            migration_stream_end(f);
+        }
+    }
+    if (err) {
+        qemu_file_set_error_obj(f, -EIO, err);
+    }
+}
+
 bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc)
 {
     stream_file_check_map(f, migration_in_postcopy());
@@ -205,6 +235,7 @@ bool migration_stream_put_tail(QEMUFile *f, const char *vmdesc)
         qemu_put_buffer(f, (const uint8_t *)vmdesc, strlen(vmdesc));
         migration_stream_end(f);
     }
+    stream_file_put_facts(f, stream_channel_of(f));
     migration_stream_put_end(f);
     return true;
 }
@@ -350,6 +381,7 @@ int migration_stream_next(QEMUFile *f)
 {
     StreamChannel *sc = stream_channel_of(f);
     Error *err = NULL;
+    bool passed;
     int type;
 
     if (!sc) {
@@ -364,13 +396,17 @@ int migration_stream_next(QEMUFile *f)
     do {
         error_report_forget();
         type = stream_channel_next(sc, qemu_file_buffered(f), &err);
-        /* A description is for tools; that it came through is enough here */
-        if (type < 0 || (type == QEMU_VM_VMDESCRIPTION &&
-                         !stream_reader_discard(sc->reader, &err))) {
+        /*
+         * A description is for tools, and who could look ahead knows the facts:
+         * that they came through is enough here.
+         */
+        passed = type == STREAM_RECORD_VMDESCRIPTION ||
+                 type == STREAM_RECORD_FACTS;
+        if (type < 0 || (passed && !stream_reader_discard(sc->reader, &err))) {
             qemu_file_set_error_obj(f, -EINVAL, err);
             return QEMU_VM_EOF;
         }
-    } while (type == QEMU_VM_VMDESCRIPTION);
+    } while (passed);
 
     if (stream_record_identifies(type)) {
         stream_figures_add_section();

@@ -82,6 +82,14 @@ size_t stream_frame_decode(const uint8_t *wire, size_t length,
     frame->length = body;
     frame->version_id = be32_to_cpu(h.version_id);
     frame->count = be32_to_cpu(h.count);
+    if ((flags & STREAM_FRAME_UNUSED) &&
+        ((flags & STREAM_FRAME_ARRAY) || body || frame->count)) {
+        error_setg(errp, "frame '%s' is said to be unused: expected a "
+                   "structure with nothing in it, got %" PRIu32 " bytes and "
+                   "a count of %" PRIu32 ", flags 0x%04x", frame->name, body,
+                   frame->count, flags);
+        return 0;
+    }
     return sizeof(h) + h.name_length;
 }
 

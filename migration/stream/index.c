@@ -21,13 +21,19 @@ static_assert(offsetof(StreamIndexEntry, name_length) == 14, "name length");
 static_assert(offsetof(StreamIndexEntry, length) == 15, "length");
 static_assert(offsetof(StreamIndexEntry, crc) == 23, "crc");
 
+/* Things that are counted, the first of them by name */
+typedef struct StreamNotes {
+    uint64_t count;
+    GPtrArray *names;
+} StreamNotes;
+
 struct StreamIndex {
     int refs;
     QemuMutex lock;
     GHashTable *by_id;      /* of StreamSection, by their id */
     GPtrArray *in_order;    /* the same, which belong to it */
-    uint64_t skipped;
-    GPtrArray *skipped_names;
+    StreamNotes skipped;
+    StreamNotes dropped;
 };
 
 StreamIndex *stream_index_new(void)
@@ -38,7 +44,8 @@ StreamIndex *stream_index_new(void)
     qemu_mutex_init(&index->lock);
     index->by_id = g_hash_table_new(g_int_hash, g_int_equal);
     index->in_order = g_ptr_array_new_with_free_func(g_free);
-    index->skipped_names = g_ptr_array_new_with_free_func(g_free);
+    index->skipped.names = g_ptr_array_new_with_free_func(g_free);
+    index->dropped.names = g_ptr_array_new_with_free_func(g_free);
     return index;
 }
 
@@ -53,7 +60,8 @@ void stream_index_unref(StreamIndex *index)
     if (index && qatomic_fetch_dec(&index->refs) == 1) {
         g_hash_table_unref(index->by_id);
         g_ptr_array_unref(index->in_order);
-        g_ptr_array_unref(index->skipped_names);
+        g_ptr_array_unref(index->skipped.names);
+        g_ptr_array_unref(index->dropped.names);
         qemu_mutex_destroy(&index->lock);
         g_free(index);
     }
@@ -176,26 +184,53 @@ void stream_index_skip(StreamIndex *index, uint32_t id)
     stream_index_lookup(index, id)->skipped = true;
 }
 
-void stream_index_note_skipped(StreamIndex *index, const char *what)
+static void stream_index_note(StreamIndex *index, StreamNotes *notes,
+                              const char *what)
 {
     QEMU_LOCK_GUARD(&index->lock);
-    index->skipped++;
-    if (index->skipped_names->len < STREAM_SKIPPED_NAMES_MAX) {
-        g_ptr_array_add(index->skipped_names, g_strdup(what));
+    notes->count++;
+    if (notes->names->len < STREAM_SKIPPED_NAMES_MAX) {
+        g_ptr_array_add(notes->names, g_strdup(what));
     }
+}
+
+static char *stream_index_noted(StreamIndex *index, const StreamNotes *notes,
+                                unsigned n)
+{
+    QEMU_LOCK_GUARD(&index->lock);
+    return n < notes->names->len ? g_strdup(notes->names->pdata[n]) : NULL;
+}
+
+void stream_index_note_skipped(StreamIndex *index, const char *what)
+{
+    stream_index_note(index, &index->skipped, what);
+}
+
+void stream_index_note_dropped(StreamIndex *index, const char *what)
+{
+    stream_index_note(index, &index->dropped, what);
 }
 
 uint64_t stream_index_skipped(StreamIndex *index)
 {
     QEMU_LOCK_GUARD(&index->lock);
-    return index->skipped;
+    return index->skipped.count;
+}
+
+uint64_t stream_index_dropped(StreamIndex *index)
+{
+    QEMU_LOCK_GUARD(&index->lock);
+    return index->dropped.count;
 }
 
 char *stream_index_skipped_name(StreamIndex *index, unsigned n)
 {
-    QEMU_LOCK_GUARD(&index->lock);
-    return n < index->skipped_names->len ?
-           g_strdup(g_ptr_array_index(index->skipped_names, n)) : NULL;
+    return stream_index_noted(index, &index->skipped, n);
+}
+
+char *stream_index_dropped_name(StreamIndex *index, unsigned n)
+{
+    return stream_index_noted(index, &index->dropped, n);
 }
 
 static void stream_section_reset(StreamSection *section)

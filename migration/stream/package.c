@@ -21,6 +21,9 @@ static StreamChannel *stream_package_new(StreamChannel *sc,
                                                 sc->outgoing);
 
     package->package = true;
+    if (sc->stored) {
+        stream_channel_set_stored(package, g_ptr_array_ref(sc->stored));
+    }
     stream_channel_set_index(package, sc->outgoing ?
                              stream_writer_index(sc->writer) :
                              stream_reader_index(sc->reader));

@@ -6,6 +6,7 @@
  *
  * A record is read whole and its checksum verified before any of it is given
  * out.  Memory is bounded by one record, whatever the stream says.
+ * reader-packet.c reads the records that have a head.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,38 +14,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qapi/error.h"
-#include "migration/stream/reader.h"
-
-/* Where a stream is that has a preamble: the machine comes before all else */
-typedef enum StreamStage {
-    STREAM_STAGE_ANY,           /* it is through, or this is no such stream */
-    STREAM_STAGE_BEGUN,         /* the preamble has come */
-    STREAM_STAGE_MACHINE,       /* the machine has come, and not its end */
-} StreamStage;
-
-struct StreamReader {
-    StreamReadFunc *read;
-    void *opaque;
-    uint64_t offset;            /* of the first byte that is not yet parsed */
-    uint64_t records;
-    uint64_t given;             /* bytes of the present section given out */
-    StreamRecord record;        /* the present one; none yet if !records */
-    StreamIndex *index;         /* the sections so far */
-    bool checked;               /* these records have been here before */
-    bool indexed;               /* the index has come: the end is next */
-    StreamStage stage;
-    bool has_section;           /* the present record belongs to @section */
-    StreamSection section;
-
-    /*
-     * The present record's payload, and behind it what came of the next
-     * header: asking for both at once saves a system call for each record.
-     */
-    size_t unread;              /* bytes of payload not yet given out */
-    size_t ahead;               /* bytes of the next header */
-    uint8_t next[STREAM_HEADER_SIZE];
-    uint8_t payload[STREAM_PAYLOAD_MAX + STREAM_HEADER_SIZE];
-};
+#include "reader-private.h"
 
 StreamReader *stream_reader_new(StreamReadFunc *read, void *opaque)
 {
@@ -74,6 +44,23 @@ void stream_reader_free(StreamReader *r)
         stream_index_unref(r->index);
         g_free(r);
     }
+}
+
+void stream_reader_set_hop(StreamReader *r, StreamHopFunc *hop)
+{
+    r->hop = hop;
+}
+
+void stream_reader_set_packet(StreamReader *r, StreamPacketFunc *packet,
+                              void *opaque)
+{
+    r->packet = packet;
+    r->packet_opaque = opaque;
+}
+
+void stream_reader_set_readv(StreamReader *r, StreamReadvFunc *readv)
+{
+    r->readv = readv;
 }
 
 StreamIndex *stream_reader_index(const StreamReader *r)
@@ -125,9 +112,16 @@ char *stream_reader_where(const StreamReader *r)
                            r->record.offset);
 }
 
-/* Reads until @have of @want bytes are there, with up to @extra in passing */
-static bool stream_reader_fill(StreamReader *r, uint8_t *data, size_t *have,
-                               size_t want, size_t extra, Error **errp)
+void stream_reader_cut_short(const StreamReader *r, size_t have, size_t want,
+                             Error **errp)
+{
+    error_setg(errp, "the stream ends too early, at offset %" PRIu64
+               ": expected %zu more bytes, got none", r->offset + have,
+               want - have);
+}
+
+bool stream_reader_fill(StreamReader *r, uint8_t *data, size_t *have,
+                        size_t want, size_t extra, Error **errp)
 {
     while (*have < want) {
         ssize_t n = r->read(r->opaque, data + *have, want + extra - *have,
@@ -137,9 +131,7 @@ static bool stream_reader_fill(StreamReader *r, uint8_t *data, size_t *have,
             return false;
         }
         if (n == 0) {
-            error_setg(errp, "the stream ends too early, at offset %" PRIu64
-                       ": expected %zu more bytes, got none",
-                       r->offset + *have, want - *have);
+            stream_reader_cut_short(r, *have, want, errp);
             return false;
         }
         *have += n;
@@ -183,8 +175,12 @@ static bool stream_reader_check_stage(StreamReader *r,
     switch (r->stage) {
     case STREAM_STAGE_BEGUN:
         /* Or there is no more to come than a word of the hand-over */
-        if (type == STREAM_RECORD_MACHINE || type == STREAM_RECORD_HANDOVER) {
+        if ((type == STREAM_RECORD_MACHINE && !r->records) ||
+            type == STREAM_RECORD_HANDOVER) {
             return true;
+        }
+        if (type == STREAM_RECORD_MACHINE) {
+            break;
         }
         error_setg(errp, "the machine is missing: expected a %s record first, "
                    "got a %s record",
@@ -212,6 +208,38 @@ static bool stream_reader_check_stage(StreamReader *r,
     if (type == STREAM_RECORD_HELLO && r->records &&
         r->record.type != STREAM_RECORD_MACHINE_END) {
         error_setg(errp, "a hello comes late: expected it first, and once");
+        return false;
+    }
+    return true;
+}
+
+/* May @record have a head, or be without one? */
+static bool stream_reader_check_head(const StreamReader *r,
+                                     const StreamRecord *record, Error **errp)
+{
+    bool head = record->flags & STREAM_FLAG_HEAD;
+    uint16_t type = record->type;
+
+    if (head ? stream_record_type_name(type) &&
+               !stream_record_may_have_head(type)
+             : type == STREAM_RECORD_PACKET) {
+        error_setg(errp, "a %s record %s: expected %s",
+                   stream_record_name(type), head ? "has a head" :
+                   "has no head", head ? "none" : "one");
+        return false;
+    }
+    if (head && stream_reader_in_chain(r) && r->given) {
+        error_setg(errp, "a packet comes late: expected it before what else "
+                   "the section has, got it behind %" PRIu64 " bytes",
+                   r->given);
+        return false;
+    }
+    /* They have channels of their own, which have nothing else */
+    if (type == STREAM_RECORD_PACKET &&
+        ((r->records && r->record.type != type) ||
+         !(record->flags & STREAM_FLAG_LAST))) {
+        error_setg(errp, "a packet record is out of place: expected it by "
+                   "itself, on a channel that has nothing else");
         return false;
     }
     return true;
@@ -274,7 +302,8 @@ static bool stream_reader_header(StreamReader *r, Error **errp)
     if (!stream_reader_fill(r, r->next, &r->ahead, STREAM_HEADER_SIZE, 0,
                             errp) ||
         !stream_record_decode(r->next, r->offset, &record, errp) ||
-        !stream_reader_check_order(r, &record, errp)) {
+        !stream_reader_check_order(r, &record, errp) ||
+        !stream_reader_check_head(r, &record, errp)) {
         return false;
     }
 
@@ -296,26 +325,55 @@ static bool stream_reader_header(StreamReader *r, Error **errp)
     return true;
 }
 
+/* What is only to be checked for its place in the stream */
+static bool stream_reader_hops(const StreamReader *r)
+{
+    return r->hop && (r->record.type == STREAM_RECORD_SECTION_PART ||
+                      r->record.type == STREAM_RECORD_SECTION_END);
+}
+
+void stream_reader_keep_ahead(StreamReader *r, const uint8_t *from,
+                              size_t length)
+{
+    memcpy(r->next, from, length);
+    r->ahead = length;
+}
+
+bool stream_reader_check_payload(StreamReader *r, size_t length, Error **errp)
+{
+    uint32_t crc = stream_crc32c(r->payload, length);
+
+    if (crc != r->record.payload_crc) {
+        error_setg(errp, "the record's %zu bytes%s are damaged: expected "
+                   "checksum 0x%08" PRIx32 ", got 0x%08" PRIx32, length,
+                   r->record.flags & STREAM_FLAG_HEAD ? " of head" : "",
+                   r->record.payload_crc, crc);
+        return false;
+    }
+    return true;
+}
+
 /* Reads the present record's payload, of which @have bytes arrive */
 static bool stream_reader_payload(StreamReader *r, size_t *have, Error **errp)
 {
     const StreamRecord *record = &r->record;
     size_t extra = record->type == STREAM_RECORD_END ? 0 : STREAM_HEADER_SIZE;
-    uint32_t crc;
 
+    r->ahead = 0;
+    if (stream_reader_hops(r)) {
+        r->offset += record->length;
+        return r->hop(r->opaque, record->length, errp);
+    }
+    if (record->flags & STREAM_FLAG_HEAD) {
+        return stream_reader_packet(r, errp);
+    }
     if (!stream_reader_fill(r, r->payload, have, record->length, extra,
-                            errp)) {
+                            errp) ||
+        !stream_reader_check_payload(r, record->length, errp)) {
         return false;
     }
-    crc = stream_crc32c(r->payload, record->length);
-    if (crc != record->payload_crc) {
-        error_setg(errp, "the record's %" PRIu32 " bytes are damaged: expected "
-                   "checksum 0x%08" PRIx32 ", got 0x%08" PRIx32,
-                   record->length, record->payload_crc, crc);
-        return false;
-    }
-    r->ahead = *have - record->length;
-    memcpy(r->next, r->payload + record->length, r->ahead);
+    stream_reader_keep_ahead(r, r->payload + record->length,
+                             *have - record->length);
     r->offset += record->length;
     r->unread = record->length;
     return true;
@@ -395,7 +453,7 @@ void stream_reader_skip(StreamReader *r, const char *what)
     stream_index_note_skipped(r->index, what ?: name);
 }
 
-/* Reads exactly @length bytes of the index; %false with @errp unset at its end */
+/* Reads so many bytes of the index; %false with @errp unset at its end */
 static bool stream_reader_read_entry(StreamReader *r, uint8_t *wire,
                                      size_t length, Error **errp)
 {

@@ -44,6 +44,9 @@ const char *stream_record_type_name(uint16_t type)
         [STREAM_RECORD_HANDOVER] = "hand-over",
         [STREAM_RECORD_MACHINE] = "machine",
         [STREAM_RECORD_MACHINE_END] = "machine end",
+        [STREAM_RECORD_FACTS] = "facts",
+        [STREAM_RECORD_PACKET] = "packet",
+        [STREAM_RECORD_VERDICT] = "verdict",
     };
 
     return type < ARRAY_SIZE(names) ? names[type] : NULL;
@@ -59,6 +62,19 @@ bool stream_record_has_section(uint16_t type)
 {
     return type >= STREAM_RECORD_SECTION_START &&
            type <= STREAM_RECORD_SECTION_FULL;
+}
+
+bool stream_record_may_have_head(uint16_t type)
+{
+    return type == STREAM_RECORD_SECTION_PART ||
+           type == STREAM_RECORD_SECTION_END ||
+           type == STREAM_RECORD_PACKET;
+}
+
+uint32_t stream_record_payload_max(uint16_t flags)
+{
+    return flags & STREAM_FLAG_HEAD ? STREAM_HEAD_MAX + STREAM_DATA_MAX
+                                    : STREAM_PAYLOAD_MAX;
 }
 
 uint64_t stream_record_offset(const uint8_t *wire)
@@ -116,10 +132,10 @@ bool stream_record_decode(const uint8_t *wire, uint64_t offset,
                    "0x%04x, got 0x%04x", STREAM_FLAGS_KNOWN, record->flags);
         return false;
     }
-    if (record->length > STREAM_PAYLOAD_MAX) {
-        error_setg(errp, "the record is too long: expected at most %" PRIu64
-                   " bytes, got %" PRIu32, (uint64_t)STREAM_PAYLOAD_MAX,
-                   record->length);
+    if (record->length > stream_record_payload_max(record->flags)) {
+        error_setg(errp, "the record is too long: expected at most %" PRIu32
+                   " bytes, got %" PRIu32,
+                   stream_record_payload_max(record->flags), record->length);
         return false;
     }
     return true;

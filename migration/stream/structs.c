@@ -55,7 +55,10 @@ StreamPlace *stream_structs_push(StreamStructs *s, StreamPlaceKind kind,
         return NULL;
     }
     place = &s->places[s->depth++];
-    *place = (StreamPlace) { .kind = kind };
+    *place = (StreamPlace) {
+        .kind = kind,
+        .inside = s->depth > 1 ? place[-1].inside : s->inside,
+    };
     return place;
 }
 

@@ -11,6 +11,8 @@
 #define MIGRATION_STREAM_STRUCTS_H
 
 #include "migration/stream/channel.h"
+#include "migration/stream/stored.h"
+#include "migration/stream/vmstate.h"
 
 /* Frames, and what put() saves in each */
 #define STREAM_PLACES_MAX (2 * STREAM_FRAME_DEPTH_MAX)
@@ -23,10 +25,18 @@ typedef enum StreamPlaceKind {
 typedef struct StreamPlace {
     StreamPlaceKind kind;
     uint16_t flags;         /* of the frame */
-    uint32_t version_id;    /* of the frame */
+    uint32_t version_id;    /* of the frame, or its structures */
     uint32_t count;         /* of the frame, when loading */
     const char *part;       /* its name, when loading one */
+    /* Saving: the structure, NULL of an array and of what is no structure */
+    const VMStateDescription *vmsd;
     bool in_element;        /* of an array whose elements are no frames */
+    bool subsection;        /* the frame is one */
+
+    /* In a file: what this structure has of subsections, and what is in it */
+    StreamStored *stored;
+    GPtrArray *inside;      /* of StreamStored; NULL: nobody asks */
+    bool spare;             /* saving: the subsections that begin next are */
 
     /* Saving: where the structure's fields are described, or NULL */
     JSONWriter *fields;
@@ -43,10 +53,14 @@ struct StreamStructs {
     unsigned depth;
     StreamPlace places[STREAM_PLACES_MAX];
     StreamIdent section;    /* saving: the section, at the chosen version */
+    GPtrArray *inside;      /* of StreamStored: what the section has */
     bool optional;          /* saving: so is the frame that begins next */
     bool subsection;        /* saving: it is one */
+    bool whole;             /* saving: what is unused, too */
     bool pending;           /* loading: its header was read already */
+    uint64_t came;          /* loading: subsections of what ended last */
     StreamFrame frame;
+    char wire_name[256];    /* loading from a file: its name in the stream */
     StreamFrameStack frames;    /* loading */
     GString *path;          /* of the field that failed */
     Error *reason;          /* why, without place and path */
@@ -61,6 +75,9 @@ uint64_t stream_structs_position(StreamChannel *sc, QEMUFile *f);
 
 /* Loading: the name of the section, or "" of what has none */
 const char *stream_structs_section(StreamChannel *sc);
+
+/* What migration_stream_set_spares() has set */
+const StreamSpares *stream_spares(void);
 
 /* The place that is innermost, or NULL */
 StreamPlace *stream_structs_top(StreamStructs *s);

@@ -8,11 +8,14 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bitops.h"
 #include "qemu/cutils.h"
+#include "qemu/host-utils.h"
 #include "qapi/error.h"
 #include "migration/qemu-file.h"
 #include "migration/stream/map.h"
 #include "migration/stream/structs.h"
+#include "migration/stream/unused.h"
 #include "migration/stream/vmstate.h"
 #include "migration/vmstate.h"
 #include "trace.h"
@@ -47,6 +50,9 @@ static int read_frame(QEMUFile *f, StreamChannel *sc, bool subsection)
     if (!stream_frame_decode(wire, have, &s->frame, &err)) {
         return stream_structs_refuse(sc, err);
     }
+    if (sc->stored) {
+        pstrcpy(s->wire_name, sizeof(s->wire_name), s->frame.name);
+    }
     map_frame(sc, subsection);
     return 0;
 }
@@ -74,8 +80,13 @@ static int skip_frame(QEMUFile *f, StreamChannel *sc, const char *in)
     stream_frame_leave(&s->frames, stream_structs_position(sc, f),
                        &error_abort);
 
-    trace_migration_stream_skip(what);
-    stream_reader_skip(sc->reader, what);
+    if (s->frame.flags & STREAM_FRAME_SPARE) {
+        trace_migration_stream_drop(what);
+        stream_index_note_dropped(stream_reader_index(sc->reader), what);
+    } else {
+        trace_migration_stream_skip(what);
+        stream_reader_skip(sc->reader, what);
+    }
     return 0;
 }
 
@@ -91,6 +102,11 @@ static int expect_frame(QEMUFile *f, StreamChannel *sc, const char *name,
         ret = read_frame(f, sc, false);
         if (ret) {
             return ret;
+        }
+        if (s->frame.flags & STREAM_FRAME_SPARE) {
+            error_setg(&err, "'%s' is marked as not needed, which only a "
+                       "subsection can be", s->frame.name);
+            return stream_structs_refuse(sc, err);
         }
         if (!strcmp(s->frame.name, name) &&
             (s->frame.flags & STREAM_FRAME_ARRAY) == array) {
@@ -110,13 +126,42 @@ static int expect_frame(QEMUFile *f, StreamChannel *sc, const char *name,
     }
 }
 
+/* What the file says of the structure that begins */
+static void note_stored(StreamChannel *sc, StreamPlace *place, bool subsection)
+{
+    StreamStructs *s = sc->structs;
+
+    if (!sc->stored) {
+        return;
+    }
+    if (s->depth == 1) {
+        const StreamIdent *ident = stream_reader_ident(sc->reader);
+
+        place->inside = ident ? stream_stored_section(sc->stored, ident->name,
+                                                      ident->instance_id)
+                              : NULL;
+    } else if (subsection) {
+        const StreamStored *outer = place[-1].stored;
+        int n = outer ? stream_stored_part(outer, s->wire_name) : -1;
+        const StreamStoredPart *part = n < 0 ? NULL : outer->parts->pdata[n];
+
+        place->inside = part ? part->inside : NULL;
+    }
+    place->stored = stream_stored_find(place->inside, s->wire_name);
+}
+
 /* Goes into the frame whose header was read */
-static int enter_frame(QEMUFile *f, StreamChannel *sc)
+static int enter_frame(QEMUFile *f, StreamChannel *sc, bool subsection)
 {
     StreamStructs *s = stream_structs(sc);
     StreamPlace *place;
     Error *err = NULL;
 
+    if (s->frame.flags & STREAM_FRAME_UNUSED) {
+        error_setg(&err, "'%s' comes as unused, and this side does not know "
+                   "what that would be: expected its state", s->frame.name);
+        return stream_structs_refuse(sc, err);
+    }
     place = stream_structs_push(s, STREAM_PLACE_FRAME, &err);
     if (!place ||
         !stream_frame_enter(&s->frames, &s->frame,
@@ -126,6 +171,7 @@ static int enter_frame(QEMUFile *f, StreamChannel *sc)
     place->flags = s->frame.flags;
     place->version_id = s->frame.version_id;
     place->count = s->frame.count;
+    note_stored(sc, place, subsection);
     return 0;
 }
 
@@ -159,12 +205,27 @@ static int leave_frame(QEMUFile *f, StreamChannel *sc)
     return 0;
 }
 
+/* What does not come has to be here already */
+static int check_unused(StreamChannel *sc, const VMStateDescription *vmsd,
+                        void *opaque)
+{
+    Error *err = NULL;
+
+    if (migration_stream_as_unused(vmsd, opaque)) {
+        return 0;
+    }
+    error_setg(&err, "'%s' comes as unused, and is not as after a reset on "
+               "this side", vmsd->name);
+    return stream_structs_refuse(sc, err);
+}
+
 int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
-                                  int *version_id)
+                                  void *opaque, int *version_id)
 {
     StreamChannel *sc = stream_channel_of(f);
     StreamStructs *s = stream_structs(sc);
     StreamPlace *array = stream_structs_top(s);
+    bool subsection = s->pending, unused = false;
     int ret;
 
     if (stream_place_has_elements(array)) {
@@ -172,13 +233,19 @@ int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
         *version_id = array->version_id;
         ret = 0;
     } else {
-        ret = s->pending ? 0 : expect_frame(f, sc, vmsd->name, 0);
+        ret = subsection ? 0 : expect_frame(f, sc, vmsd->name, 0);
         s->pending = false;
-        ret = ret ?: enter_frame(f, sc);
+        unused = !ret && vmsd->unused && (s->frame.flags & STREAM_FRAME_UNUSED);
+        ret = ret ?: unused ? 0 : enter_frame(f, sc, subsection);
         *version_id = s->frame.version_id;
     }
-    return ret ?: check_version(sc, vmsd->name, vmsd->minimum_version_id,
-                                vmsd->version_id, *version_id);
+    ret = ret ?: check_version(sc, vmsd->name, vmsd->minimum_version_id,
+                               vmsd->version_id, *version_id);
+    if (!ret && unused) {
+        trace_migration_stream_unused(stream_structs_section(sc), vmsd->name);
+        ret = check_unused(sc, vmsd, opaque);
+    }
+    return ret ?: unused;
 }
 
 static char *subsection_names(const VMStateDescription *vmsd)
@@ -206,35 +273,112 @@ static int refuse_subsection(StreamChannel *sc, const VMStateDescription *vmsd,
     return stream_structs_refuse(sc, err);
 }
 
+static const StreamSpares *spares;
+
+void migration_stream_set_spares(const StreamSpares *who)
+{
+    spares = who;
+}
+
+const StreamSpares *stream_spares(void)
+{
+    return spares;
+}
+
+/* A structure's subsections, as they come */
+typedef struct Subsections {
+    const StreamStored *stored;     /* what the file says of them, or NULL */
+    uint64_t came;                  /* and were loaded */
+    bool spare;                     /* from here on they are not needed */
+    uint64_t wanted;                /* and these are to be loaded */
+} Subsections;
+
+/* Which of them that is; -1 if none */
+static int subsection_number(const VMStateDescription *vmsd, const char *name)
+{
+    for (int i = 0; vmsd->subsections && vmsd->subsections[i]; i++) {
+        if (!strcmp(vmsd->subsections[i]->name, name)) {
+            return i < STREAM_SUBSECTIONS_MAX ? i : -1;
+        }
+    }
+    return -1;
+}
+
+/* All that is needed has come: which are to be loaded? */
+static uint64_t choose(StreamChannel *sc, const VMStateDescription *vmsd,
+                       const Subsections *subs)
+{
+    const char *section = stream_structs_section(sc);
+    uint64_t available = 0;
+
+    for (unsigned i = 0; subs->stored && i < subs->stored->parts->len; i++) {
+        const StreamStoredPart *part = subs->stored->parts->pdata[i];
+        int n = subsection_number(vmsd, stream_map_name(section, true,
+                                                        part->name, false));
+
+        if (n >= 0 && part->usable && !part->sometimes) {
+            available |= BIT_ULL(n);
+        }
+    }
+    return available && spares ? spares->choose(vmsd, subs->came, available)
+                               : subs->came;
+}
+
+/* Is the one whose header was read to be loaded? */
+static bool is_wanted(StreamChannel *sc, const VMStateDescription *vmsd, int n,
+                      Subsections *subs)
+{
+    if (!(sc->structs->frame.flags & STREAM_FRAME_SPARE)) {
+        return true;
+    }
+    if (!subs->spare) {
+        subs->spare = true;
+        subs->wanted = choose(sc, vmsd, subs);
+    }
+    return n >= 0 && extract64(subs->wanted, n, 1);
+}
+
 static int load_subsection(QEMUFile *f, StreamChannel *sc,
                            const VMStateDescription *vmsd, void *opaque,
-                           unsigned long *seen)
+                           Subsections *subs)
 {
     StreamStructs *s = stream_structs(sc);
     const VMStateDescription *sub;
     Error *err = NULL;
-    int ret, i;
+    int ret, n;
 
     ret = read_frame(f, sc, true);
     if (ret) {
         return ret;
     }
-    for (i = 0; vmsd->subsections && vmsd->subsections[i]; i++) {
-        if (!strcmp(vmsd->subsections[i]->name, s->frame.name)) {
-            break;
+    n = s->frame.flags & STREAM_FRAME_ARRAY ? -1
+      : subsection_number(vmsd, s->frame.name);
+    if (!is_wanted(sc, vmsd, n, subs)) {
+        if (subs->stored &&
+            stream_stored_part(subs->stored, s->wire_name) < 0) {
+            error_setg(&err, "subsection '%s' is stored: expected those that "
+                       "the stream's facts have", s->frame.name);
+            return stream_structs_refuse(sc, err);
         }
+        return skip_frame(f, sc, vmsd->name);
     }
-    sub = vmsd->subsections ? vmsd->subsections[i] : NULL;
-    if (!sub || (s->frame.flags & STREAM_FRAME_ARRAY)) {
+    if (n < 0) {
         return s->frame.flags & STREAM_FRAME_OPTIONAL ?
                skip_frame(f, sc, vmsd->name) :
                refuse_subsection(sc, vmsd, s->frame.name);
     }
-    if (test_and_set_bit(i, seen)) {
+    sub = vmsd->subsections[n];
+    if (extract64(subs->came, n, 1)) {
         error_setg(&err, "subsection '%s' comes twice: expected it once",
                    sub->name);
         return stream_structs_refuse(sc, err);
     }
+    if (subs->spare && !(s->frame.flags & STREAM_FRAME_SPARE)) {
+        error_setg(&err, "subsection '%s' is needed and comes behind what is "
+                   "not: expected it before", sub->name);
+        return stream_structs_refuse(sc, err);
+    }
+    subs->came |= BIT_ULL(n);
     s->pending = true;
     ret = vmstate_load_state(f, sub, opaque, s->frame.version_id);
     if (ret) {
@@ -243,31 +387,50 @@ static int load_subsection(QEMUFile *f, StreamChannel *sc,
     return ret;
 }
 
+/* Has all come that the file said it has? */
+static int check_wanted(StreamChannel *sc, const VMStateDescription *vmsd,
+                        const Subsections *subs)
+{
+    uint64_t missing = subs->wanted & ~subs->came;
+    Error *err = NULL;
+
+    if (!missing) {
+        return 0;
+    }
+    error_setg(&err, "'%s' is without subsection '%s': expected it, as the "
+               "stream's facts have it", vmsd->name,
+               vmsd->subsections[ctz64(missing)]->name);
+    return stream_structs_refuse(sc, err);
+}
+
 int migration_stream_load_subsections(QEMUFile *f,
                                       const VMStateDescription *vmsd,
                                       void *opaque)
 {
     StreamChannel *sc = stream_channel_of(f);
-    g_autofree unsigned long *seen = NULL;
     StreamPlace *place = stream_structs_top(stream_structs(sc));
+    Subsections subs = { .stored = place->stored };
     uint32_t count = place->count;
-    int n = 0, ret;
+    int ret;
 
     if (place->in_element) {
         place->in_element = false;
+        sc->structs->came = 0;
         return 0;
     }
-    while (vmsd->subsections && vmsd->subsections[n]) {
-        n++;
-    }
-    seen = count ? bitmap_new(MAX(n, 1)) : NULL;
     for (uint32_t i = 0; i < count; i++) {
-        ret = load_subsection(f, sc, vmsd, opaque, seen);
+        ret = load_subsection(f, sc, vmsd, opaque, &subs);
         if (ret) {
             return ret;
         }
     }
-    return leave_frame(f, sc);
+    sc->structs->came = subs.came;
+    return check_wanted(sc, vmsd, &subs) ?: leave_frame(f, sc);
+}
+
+uint64_t migration_stream_subsections_that_came(QEMUFile *f)
+{
+    return stream_structs(stream_channel_of(f))->came;
 }
 
 /*
@@ -300,27 +463,48 @@ static int check_alloc(QEMUFile *f, StreamChannel *sc,
     return 0;
 }
 
+/* Are there as many elements as there have to be, or may be? */
+static int check_count(StreamChannel *sc, const VMStateField *field,
+                       void *first, int *n_elems, int size)
+{
+    uint32_t count = stream_structs(sc)->frame.count;
+    bool fewer = migration_stream_may_lack(field);
+    Error *err = NULL;
+
+    if (fewer ? count > *n_elems : count != *n_elems) {
+        error_setg(&err, "the array is of another size: expected %s%d "
+                   "elements, got %" PRIu32, fewer ? "at most " : "", *n_elems,
+                   count);
+        return stream_structs_refuse(sc, err);
+    }
+    if (count < *n_elems && (field->flags & VMS_POINTER)) {
+        first = *(void **)first;
+    }
+    for (int i = count, ret; i < *n_elems; i++) {
+        ret = check_unused(sc, field->vmsd, first + (size_t)size * i);
+        if (ret) {
+            return ret;
+        }
+    }
+    *n_elems = count;
+    return 0;
+}
+
 int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
-                                 int n_elems, int size)
+                                 void *first, int *n_elems, int size)
 {
     StreamChannel *sc = stream_channel_of(f);
-    Error *err = NULL;
     int ret;
 
-    ret = check_alloc(f, sc, field, n_elems, size);
+    ret = check_alloc(f, sc, field, *n_elems, size);
     if (!ret && migration_stream_is_array(field)) {
         ret = expect_frame(f, sc, field->vmsd->name, STREAM_FRAME_ARRAY) ?:
-              enter_frame(f, sc) ?:
+              enter_frame(f, sc, false) ?:
               check_version(sc, field->vmsd->name,
                             field->vmsd->minimum_version_id,
                             field->vmsd->version_id,
-                            stream_structs(sc)->frame.version_id);
-        if (!ret && sc->structs->frame.count != n_elems) {
-            error_setg(&err, "the array is of another size: expected %d "
-                       "elements, got %" PRIu32, n_elems,
-                       sc->structs->frame.count);
-            ret = stream_structs_refuse(sc, err);
-        }
+                            stream_structs(sc)->frame.version_id) ?:
+              check_count(sc, field, first, n_elems, size);
     }
     if (ret) {
         migration_stream_failed_in(f, field->name, -1);
@@ -349,7 +533,7 @@ int migration_stream_enter_part(QEMUFile *f, const char *name)
     if (!sc) {
         return 0;
     }
-    ret = expect_frame(f, sc, name, 0) ?: enter_frame(f, sc);
+    ret = expect_frame(f, sc, name, 0) ?: enter_frame(f, sc, false);
     if (!ret) {
         stream_structs_top(stream_structs(sc))->part = name;
         ret = check_version(sc, name, 1, 1,
@@ -363,11 +547,12 @@ int migration_stream_leave_part(QEMUFile *f)
     StreamChannel *sc = stream_channel_of(f);
     StreamPlace *place = sc ? stream_structs_top(stream_structs(sc)) : NULL;
     VMStateDescription part = { .name = place ? place->part : NULL };
+    Subsections subs = { 0 };
     int ret = 0;
 
     /* It has no subsections, but a newer one may */
     for (uint32_t i = 0; place && !ret && i < place->count; i++) {
-        ret = load_subsection(f, sc, &part, NULL, NULL);
+        ret = load_subsection(f, sc, &part, NULL, &subs);
     }
     return sc ? ret ?: leave_frame(f, sc) : 0;
 }

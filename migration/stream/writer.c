@@ -81,26 +81,31 @@ bool stream_writer_preamble(StreamWriter *w, Error **errp)
     return w->write(w->opaque, wire, sizeof(wire), errp);
 }
 
+/* Makes the header of the record that is next, and counts the record */
+static void stream_writer_count(StreamWriter *w, StreamRecord *record,
+                                uint8_t *header)
+{
+    record->offset = w->offset;
+    stream_record_encode(record, header);
+    if (stream_record_has_section(record->type)) {
+        stream_index_account(w->index, record);
+    }
+    w->offset += STREAM_HEADER_SIZE + record->length;
+    w->records++;
+}
+
 /* Writes the buffer as one record */
 static bool stream_writer_flush(StreamWriter *w, uint16_t flags, Error **errp)
 {
     StreamRecord record = w->record;
-    size_t length = STREAM_HEADER_SIZE + w->used;
+    size_t used = w->used;
 
     record.flags |= flags;
-    record.length = w->used;
-    record.payload_crc = stream_crc32c(w->buffer + STREAM_HEADER_SIZE,
-                                       w->used);
-    record.offset = w->offset;
-    stream_record_encode(&record, w->buffer);
-    if (stream_record_has_section(record.type)) {
-        stream_index_account(w->index, &record);
-    }
-
+    record.length = used;
+    record.payload_crc = stream_crc32c(w->buffer + STREAM_HEADER_SIZE, used);
+    stream_writer_count(w, &record, w->buffer);
     w->used = 0;
-    w->offset += length;
-    w->records++;
-    return w->write(w->opaque, w->buffer, length, errp);
+    return w->write(w->opaque, w->buffer, STREAM_HEADER_SIZE + used, errp);
 }
 
 void stream_writer_begin(StreamWriter *w, uint16_t type, uint16_t flags,
@@ -224,6 +229,29 @@ bool stream_writer_end(StreamWriter *w, Error **errp)
         return false;
     }
     return stream_writer_flush(w, STREAM_FLAG_LAST, errp);
+}
+
+bool stream_writer_put_packet(StreamWriter *w, uint16_t type, const void *head,
+                              size_t head_length, size_t data_length,
+                              uint8_t *header, Error **errp)
+{
+    StreamRecord record = { .type = type, .flags = STREAM_FLAG_LAST };
+
+    assert(head_length >= STREAM_HEAD_MIN && head_length <= STREAM_HEAD_MAX &&
+           data_length <= STREAM_DATA_MAX && ldl_be_p(head) == head_length);
+    if (w->in_section) {
+        assert(!w->depth);
+        if (!stream_writer_push(w, errp)) {
+            return false;
+        }
+        record = w->record;
+    }
+    assert(stream_record_may_have_head(record.type));
+    record.flags |= STREAM_FLAG_HEAD;
+    record.length = head_length + data_length;
+    record.payload_crc = stream_crc32c(head, head_length);
+    stream_writer_count(w, &record, header);
+    return true;
 }
 
 bool stream_writer_put_records(StreamWriter *w, const void *data,

@@ -34,7 +34,8 @@ typedef struct StreamStructs StreamStructs;
  * StreamNoticeFunc: takes what the other side says of the migration itself
  *
  * @opaque: what was given to stream_channel_set_notice()
- * @type: %STREAM_RECORD_HELLO or %STREAM_RECORD_HANDOVER
+ * @type: %STREAM_RECORD_HELLO, %STREAM_RECORD_HANDOVER or, on the side that
+ * sends the stream, %STREAM_RECORD_VERDICT
  * @payload: of the whole chain, the caller's; not yet looked at
  *
  * Called by whoever reads the channel, between two sections or messages.
@@ -54,6 +55,7 @@ struct StreamChannel {
     size_t looked;          /* bytes that came of that */
     size_t given;           /* bytes of those that were read since */
     bool broken;            /* reading has failed, and is over */
+    bool interrupted;       /* the next read fails */
     bool package;           /* over memory: for records of another channel */
     bool prompt;            /* what is written goes out at once */
     uint64_t package_end;   /* where in the stream the package ends */
@@ -63,6 +65,8 @@ struct StreamChannel {
     uint64_t bytes;         /* that are in the figures already */
     StreamWriter *writer;   /* of the stream, or of the return path */
     StreamReader *reader;   /* of the return path, or of the stream */
+    int64_t origin;         /* in the file that it is in; -1: it is in none */
+    GPtrArray *stored;      /* of StreamStoredSection: what the file has */
     StreamStructs *structs; /* where among structures, NULL until asked for */
     StreamNoticeFunc *notice;   /* NULL: nobody listens */
     void *notice_opaque;
@@ -120,6 +124,15 @@ uint32_t stream_channel_look(StreamChannel *sc);
 void stream_channel_set_index(StreamChannel *sc, StreamIndex *index);
 
 /**
+ * stream_channel_set_stored: the stream is in a file
+ *
+ * @stored: of StreamStoredSection.  When it is written, empty, and gets what is
+ * stored; when it is read, that which was.  Taken; %NULL if the file does not
+ * say.
+ */
+void stream_channel_set_stored(StreamChannel *sc, GPtrArray *stored);
+
+/**
  * stream_channel_set_notice: listen to what the other side says
  *
  * @notice: who is told; without anybody hellos are passed over, because nobody
@@ -141,7 +154,8 @@ bool stream_channel_get_notice(StreamChannel *sc, Error **errp);
 /**
  * stream_channel_put_notice: say something of the migration itself
  *
- * @type: %STREAM_RECORD_HELLO or %STREAM_RECORD_HANDOVER
+ * @type: %STREAM_RECORD_HELLO, %STREAM_RECORD_HANDOVER, or, on the side that
+ * loads the stream, %STREAM_RECORD_VERDICT
  *
  * Goes out at once, in the direction in which this side writes.  Only between
  * sections, and by one thread at a time.
@@ -151,6 +165,40 @@ bool stream_channel_get_notice(StreamChannel *sc, Error **errp);
 bool stream_channel_put_notice(StreamChannel *sc, uint16_t type,
                                const void *payload, size_t length,
                                Error **errp);
+
+/**
+ * stream_channel_put_packet: send a record that has a head
+ *
+ * @head, @head_length: as of stream_writer_put_packet()
+ * @data: what is behind it, which may change meanwhile: it is written from
+ * where it is
+ * @niov: how many places that are; 0 if there is no data
+ *
+ * In the open section, before anything else of it, and past the buffers of the
+ * file over the channel: by whoever writes to that.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_channel_put_packet(StreamChannel *sc, const void *head,
+                               size_t head_length, const struct iovec *data,
+                               size_t niov, Error **errp);
+
+/**
+ * stream_channel_set_packet: say who takes such records
+ *
+ * On the side that loads the stream; as of stream_reader_set_packet().  They
+ * come to it while the file over the channel is being read.
+ */
+void stream_channel_set_packet(StreamChannel *sc, StreamPacketFunc *packet,
+                               void *opaque);
+
+/**
+ * stream_channel_interrupt: the next read fails
+ *
+ * A coroutine that waits for one goes on with that at once: for the thread
+ * that it belongs to.  What is read behind that comes as if nothing had been.
+ */
+void stream_channel_interrupt(StreamChannel *sc);
 
 /**
  * stream_channel_set_reader: read from another place

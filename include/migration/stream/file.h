@@ -321,6 +321,9 @@ void migration_stream_report_pause(QEMUFile *f, QEMUFile *pages);
  */
 MigrationStreamInfo *migration_stream_info(void);
 
+/* So many pages came damaged, and are asked for again; for query-migrate */
+void migration_stream_count_damaged(uint64_t pages);
+
 /**
  * hmp_info_migrate_stream: print @info as "info migrate" does
  */

@@ -27,8 +27,13 @@
 #define STREAM_FRAME_ARRAY 0x0002
 /* An array whose elements are frames each */
 #define STREAM_FRAME_FRAMES 0x0004
+/* A structure that is as after a reset: its body is empty */
+#define STREAM_FRAME_UNUSED 0x0008
+/* A subsection that is stored, and that the guest does not need */
+#define STREAM_FRAME_SPARE 0x0010
 #define STREAM_FRAME_FLAGS_KNOWN \
-    (STREAM_FRAME_OPTIONAL | STREAM_FRAME_ARRAY | STREAM_FRAME_FRAMES)
+    (STREAM_FRAME_OPTIONAL | STREAM_FRAME_ARRAY | STREAM_FRAME_FRAMES | \
+     STREAM_FRAME_UNUSED | STREAM_FRAME_SPARE)
 
 /* A frame's header as it stands on the wire, without the name; big endian */
 typedef struct QEMU_PACKED StreamFrameHeader {

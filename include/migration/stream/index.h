@@ -113,6 +113,15 @@ void stream_index_skip(StreamIndex *index, uint32_t id);
 #define STREAM_SKIPPED_NAMES_MAX 64
 
 /**
+ * stream_index_note_dropped: something that is not needed was not loaded
+ * stream_index_dropped: how many of that
+ * stream_index_dropped_name: like stream_index_skipped_name()
+ */
+void stream_index_note_dropped(StreamIndex *index, const char *what);
+uint64_t stream_index_dropped(StreamIndex *index);
+char *stream_index_dropped_name(StreamIndex *index, unsigned n);
+
+/**
  * stream_index_note_skipped: something optional was not used
  *
  * @what: how to name it to people

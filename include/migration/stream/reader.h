@@ -29,6 +29,45 @@ typedef ssize_t StreamReadFunc(void *opaque, void *data, size_t length,
                                Error **errp);
 
 /**
+ * StreamHopFunc: passes over some bytes of the stream
+ *
+ * @length: how many, in bytes; what is behind the end is found out when the
+ * next are read
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+typedef bool StreamHopFunc(void *opaque, size_t length, Error **errp);
+
+/**
+ * StreamReadvFunc: gives some bytes of the stream, into several places
+ *
+ * @iov: where to put them, one place after the other
+ * @niov: how many places, never 0
+ *
+ * Returns: like a StreamReadFunc.
+ */
+typedef ssize_t StreamReadvFunc(void *opaque, const struct iovec *iov,
+                                size_t niov, Error **errp);
+
+/**
+ * StreamPacketFunc: takes a record that has a head
+ *
+ * @opaque: what was given to stream_reader_set_packet()
+ * @r: the reader, for stream_reader_get_data(); which section it is in, and
+ * whether it may be there, is to be seen from stream_reader_ident(), which is
+ * NULL for a record of its own
+ * @head: the reader's, its checksum has passed; only its length, which it
+ * begins with, was looked at
+ * @head_length: in bytes, at least %STREAM_HEAD_MIN
+ * @data_length: what is behind the head, all of which has to be got
+ *
+ * Returns: %true, or %false with @errp set, which ends the reading.
+ */
+typedef bool StreamPacketFunc(void *opaque, StreamReader *r,
+                              const uint8_t *head, size_t head_length,
+                              size_t data_length, Error **errp);
+
+/**
  * stream_reader_new: a reader at the beginning of a stream
  *
  * Never asks for bytes behind the END record.  The caller frees it with
@@ -37,6 +76,43 @@ typedef ssize_t StreamReadFunc(void *opaque, void *data, size_t length,
 StreamReader *stream_reader_new(StreamReadFunc *read, void *opaque);
 void stream_reader_free(StreamReader *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StreamReader, stream_reader_free)
+
+/**
+ * stream_reader_set_hop: pass over what is sent while the guest runs
+ *
+ * @hop: for the payloads of SECTION_PART and SECTION_END, whose checksums are
+ * not looked at then; everything else is checked as ever.  They seem empty.
+ */
+void stream_reader_set_hop(StreamReader *r, StreamHopFunc *hop);
+
+/**
+ * stream_reader_set_packet: say who takes records that have heads
+ *
+ * Without anybody they are refused.  Those that are optional are passed over,
+ * once their head was checked.
+ */
+void stream_reader_set_packet(StreamReader *r, StreamPacketFunc *packet,
+                              void *opaque);
+
+/**
+ * stream_reader_set_readv: read the data of such records to where they go
+ *
+ * @readv: gets the same @opaque as the reader's StreamReadFunc, and goes on
+ * where that is
+ */
+void stream_reader_set_readv(StreamReader *r, StreamReadvFunc *readv);
+
+/**
+ * stream_reader_get_data: get what is behind a head
+ *
+ * @iov: filled; together not longer than what is left of the data
+ *
+ * Only from a StreamPacketFunc.  The bytes are not checked.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool stream_reader_get_data(StreamReader *r, struct iovec *iov, size_t niov,
+                            Error **errp);
 
 /**
  * stream_reader_new_checked: a reader of records that were taken
@@ -83,6 +159,9 @@ uint32_t stream_reader_preamble(StreamReader *r, Error **errp);
  *
  * Optional records of unknown type are skipped.  The index is held against the
  * sections that came, and not given out; without it the end is refused.
+ *
+ * Packets inside of a section go to whoever takes them, and are not given out.
+ * One that is a record of its own was taken as well when this returns its type.
  *
  * Returns: the section's type, or -1 with @errp set.
  */

@@ -22,11 +22,21 @@
 /* Longest payload of one record, in bytes; longer sections are chains */
 #define STREAM_PAYLOAD_MAX (128 * KiB)
 
+/* Of a record that has a head: longest head, and longest data behind it */
+#define STREAM_HEAD_MAX (64 * KiB)
+#define STREAM_DATA_MAX (1 * MiB)
+
+/* A head's length, which it begins with */
+#define STREAM_HEAD_MIN 4
+
 /* Longest notice, in bytes: a hello or a word of the hand-over */
 #define STREAM_NOTICE_MAX (16 * MiB)
 
 /* Longest description of the machine, in bytes */
 #define STREAM_MACHINE_MAX (16 * MiB)
+
+/* Longest facts of a source that nobody answers, in bytes */
+#define STREAM_FACTS_MAX (16 * MiB)
 
 /* Most sections that one stream may have */
 #define STREAM_SECTIONS_MAX 65536
@@ -48,13 +58,19 @@ typedef enum StreamRecordType {
     STREAM_RECORD_HANDOVER = 0x0e,
     STREAM_RECORD_MACHINE = 0x0f,
     STREAM_RECORD_MACHINE_END = 0x10,
+    STREAM_RECORD_FACTS = 0x11,
+    STREAM_RECORD_PACKET = 0x12,
+    STREAM_RECORD_VERDICT = 0x13,
 } StreamRecordType;
 
 /* The last record of its section */
 #define STREAM_FLAG_LAST 0x0001
 /* A reader that does not know the type, or the device, skips the record */
 #define STREAM_FLAG_OPTIONAL 0x0002
-#define STREAM_FLAGS_KNOWN (STREAM_FLAG_LAST | STREAM_FLAG_OPTIONAL)
+/* The payload is a head, which the checksum is of, and data */
+#define STREAM_FLAG_HEAD 0x0004
+#define STREAM_FLAGS_KNOWN \
+    (STREAM_FLAG_LAST | STREAM_FLAG_OPTIONAL | STREAM_FLAG_HEAD)
 
 /* A record's header as it stands on the wire; every field is big endian */
 typedef struct QEMU_PACKED StreamRecordHeader {
@@ -85,7 +101,7 @@ typedef struct StreamRecord {
     uint16_t flags;
     uint32_t section_id;
     uint32_t length;        /* of the payload, in bytes */
-    uint32_t payload_crc;   /* CRC32C of the payload */
+    uint32_t payload_crc;   /* CRC32C of the payload, or of its head */
     uint64_t offset;        /* of this header, from the stream's first byte */
 } StreamRecord;
 
@@ -124,6 +140,22 @@ bool stream_record_identifies(uint16_t type);
  * Returns: a static string, or NULL for a type that this version lacks.
  */
 const char *stream_record_type_name(uint16_t type);
+
+/**
+ * stream_record_may_have_head: may a record of this type have a head?
+ *
+ * Of types that this version knows.
+ */
+bool stream_record_may_have_head(uint16_t type);
+
+/**
+ * stream_record_payload_max: the longest payload that a record may have
+ *
+ * @flags: of the record
+ *
+ * Returns: the length in bytes.
+ */
+uint32_t stream_record_payload_max(uint16_t flags);
 
 /**
  * stream_record_has_section: does a record of this type belong to a section?

@@ -31,6 +31,17 @@ static inline bool migration_stream_is_array(const VMStateField *field)
 }
 
 /**
+ * migration_stream_may_lack: can elements at the end of @field be left out?
+ *
+ * Those that are unused, of an array that is there before it is loaded.
+ */
+static inline bool migration_stream_may_lack(const VMStateField *field)
+{
+    return migration_stream_is_array(field) && field->vmsd->unused &&
+           !(field->flags & (VMS_ALLOC | VMS_ARRAY_OF_POINTER));
+}
+
+/**
  * migration_stream_is_checked: is there something of @field to be checked?
  *
  * A frame, or a length that came in the stream.  Most fields have neither, and
@@ -43,11 +54,6 @@ static inline bool migration_stream_is_checked(const VMStateField *field)
                             VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
                             VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8));
 }
-
-/**
- * migration_stream_struct_version: which version of a structure @field has
- */
-int migration_stream_struct_version(const VMStateField *field);
 
 /*
  * What is saved of a state can be left to somebody else, who knows what the
@@ -80,7 +86,48 @@ typedef int StreamChoose(const char *device, uint32_t instance_id,
  */
 void migration_stream_set_choose(StreamChoose *choose);
 
+/*
+ * Streams in files have more subsections than are needed.  Which of them make
+ * up a state is known to somebody else, too.
+ */
+typedef struct StreamSpares {
+    /**
+     * describe: what this QEMU says of itself and of what it has stored
+     *
+     * @stored: of StreamStoredSection
+     *
+     * With or without the BQL.
+     *
+     * Returns: JSON, which the caller frees, or %NULL with @errp set.
+     */
+    GString *(*describe)(const GPtrArray *stored, Error **errp);
+    /**
+     * choose: the subsections of a structure that are to be loaded
+     *
+     * @needed: have to be
+     * @available: may be
+     *
+     * Returns: the set, at least @needed.
+     */
+    uint64_t (*choose)(const VMStateDescription *vmsd, uint64_t needed,
+                       uint64_t available);
+} StreamSpares;
+
+/**
+ * migration_stream_set_spares: who knows that
+ *
+ * Before any stream begins.  Without, nothing is loaded but what is needed.
+ */
+void migration_stream_set_spares(const StreamSpares *spares);
+
 /* Saving; failures are set on the file */
+
+/**
+ * migration_stream_refuse_to_save: the state of the section cannot be saved
+ *
+ * @err: why; taken, and set on the file behind the section's name
+ */
+void migration_stream_refuse_to_save(QEMUFile *f, Error *err);
 
 /**
  * migration_stream_choose_section: ask at which version a section is saved
@@ -106,6 +153,20 @@ int migration_stream_subsection_version(QEMUFile *f,
                                         const VMStateDescription *vmsd);
 
 /**
+ * migration_stream_save_at: at which version a structure is to be saved
+ *
+ * @opaque: the structure, prepared to be saved
+ * @version_id: the newest, or what was chosen for it
+ *
+ * The structure around it may be saved at a version that had an older one.
+ * That the guest would lose something by it is a failure.
+ *
+ * Returns: the version.
+ */
+int migration_stream_save_at(QEMUFile *f, const VMStateDescription *vmsd,
+                             void *opaque, int version_id);
+
+/**
  * migration_stream_begin_struct: a structure begins
  *
  * @vmdesc: where its description goes, or NULL
@@ -116,6 +177,18 @@ int migration_stream_subsection_version(QEMUFile *f,
 JSONWriter *migration_stream_begin_struct(QEMUFile *f,
                                           const VMStateDescription *vmsd,
                                           int version_id, JSONWriter *vmdesc);
+
+/**
+ * migration_stream_put_unused: save a structure as unused, if it is
+ *
+ * @version_id, @vmdesc: as of migration_stream_begin_struct(), which is not to
+ * be called then
+ *
+ * Returns: %true if that is all of it; %false if it has to be saved.
+ */
+bool migration_stream_put_unused(QEMUFile *f, const VMStateDescription *vmsd,
+                                 void *opaque, int version_id,
+                                 JSONWriter *vmdesc);
 
 /**
  * migration_stream_end_struct: the structure ends, behind its subsections
@@ -132,12 +205,36 @@ bool migration_stream_begin_subsection(QEMUFile *f,
                                        const VMStateDescription *vmsd);
 
 /**
+ * migration_stream_spare: what else of a structure's subsections is stored
+ *
+ * @needed: those that the guest needs, as bits in the order of @vmsd's
+ *
+ * A stream that stays in a file gets others, too, where that is safe.  Once for
+ * each structure, behind its fields.
+ *
+ * Returns: the others, to be saved behind those that are needed.
+ */
+uint64_t migration_stream_spare(QEMUFile *f, const VMStateDescription *vmsd,
+                                uint64_t needed);
+
+/**
+ * migration_stream_begin_spare: from here on the structure's subsections are
+ * not needed
+ */
+void migration_stream_begin_spare(QEMUFile *f);
+
+/**
  * migration_stream_begin_field: an array of structures begins
  *
+ * @first: its first element
  * @n_elems: how many elements it has
+ * @size: of each, in bytes
+ *
+ * Returns: how many of them are to be saved: those at the end that are unused
+ * are not.
  */
-void migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
-                                  int n_elems);
+int migration_stream_begin_field(QEMUFile *f, const VMStateField *field,
+                                 void *first, int n_elems, int size);
 void migration_stream_end_field(QEMUFile *f);
 
 /**
@@ -181,9 +278,11 @@ void migration_stream_describe(QEMUFile *f, const char *name,
  * migration_stream_enter_struct: a structure begins
  *
  * @version_id: set to the version that comes
+ *
+ * Returns: 1 if it ends here as well, as it is unused and nothing of it comes.
  */
 int migration_stream_enter_struct(QEMUFile *f, const VMStateDescription *vmsd,
-                                  int *version_id);
+                                  void *opaque, int *version_id);
 
 /**
  * migration_stream_load_subsections: load what is behind a structure's fields
@@ -194,17 +293,29 @@ int migration_stream_load_subsections(QEMUFile *f,
                                       const VMStateDescription *vmsd,
                                       void *opaque);
 
+/* What a set of a structure's subsections has a bit for, in their order */
+#define STREAM_SUBSECTIONS_MAX 64
+
+/**
+ * migration_stream_subsections_that_came: what was loaded of them
+ *
+ * Of the structure that migration_stream_load_subsections() has just ended.
+ */
+uint64_t migration_stream_subsections_that_came(QEMUFile *f);
+
 /**
  * migration_stream_enter_field: a field begins
  *
- * @n_elems: how many elements are expected
+ * @first: its first element, or where the pointer to that is
+ * @n_elems: how many elements there are; set to how many come, which may be
+ * less if the others are unused
  * @size: of each, in bytes
  *
  * Only if migration_stream_is_checked().  Fails as well if they are more than
  * what is left in the stream can fill.
  */
 int migration_stream_enter_field(QEMUFile *f, const VMStateField *field,
-                                 int n_elems, int size);
+                                 void *first, int *n_elems, int size);
 int migration_stream_leave_field(QEMUFile *f, const VMStateField *field);
 
 int migration_stream_enter_part(QEMUFile *f, const char *name);

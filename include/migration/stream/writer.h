@@ -121,6 +121,27 @@ bool stream_writer_end_frame(StreamWriter *w, Error **errp);
 bool stream_writer_end(StreamWriter *w, Error **errp);
 
 /**
+ * stream_writer_put_packet: make the header of a record that has a head
+ *
+ * @type: %STREAM_RECORD_PACKET, which is a record of its own; in an open
+ * section it is ignored, as the record is one of that section's
+ * @head: begins with its own length, as 4 bytes, big endian
+ * @head_length: in bytes, %STREAM_HEAD_MIN to %STREAM_HEAD_MAX
+ * @data_length: of what is behind the head, at most %STREAM_DATA_MAX bytes
+ * @header: %STREAM_HEADER_SIZE bytes, filled in
+ *
+ * The caller writes header, head and data, in this order and before it calls
+ * this writer again.  They count as written already.  In a section they are a
+ * SECTION_PART's or a SECTION_END's, and come before anything else of it; what
+ * was appended nonetheless is written first.
+ *
+ * Returns: %false, with @errp set, when that could not be written.
+ */
+bool stream_writer_put_packet(StreamWriter *w, uint16_t type, const void *head,
+                              size_t head_length, size_t data_length,
+                              uint8_t *header, Error **errp);
+
+/**
  * stream_writer_put_records: copy records that another writer has made
  *
  * @data: whole records, their offsets counted from anywhere
