@@ -27,7 +27,7 @@ static int choose(const char *device, uint32_t instance_id,
         choice = migration_choice_subsection(choice, subsection);
     }
     if (!choice || choice->fate == MIGRATION_FATE_SENT) {
-        return choice ? choice->version : version_id;
+        return choice ? MIN((int)choice->version, version_id) : version_id;
     } else if (choice->fate == MIGRATION_FATE_LEFT_OFF) {
         return STREAM_LEAVE_OFF;
     }
@@ -46,4 +46,14 @@ void migration_agreement_set(const MigrationAgreement *agreement)
 {
     migration_stream_set_choose(agreement ? choose : NULL);
     current = agreement;
+}
+
+int migration_agreement_version(const char *device, uint32_t instance_id,
+                                int version)
+{
+    const MigrationChoice *choice = current
+        ? migration_agreement_device(current, device, instance_id) : NULL;
+
+    return choice && choice->fate == MIGRATION_FATE_SENT
+        ? MIN((int)choice->version, version) : version;
 }

@@ -9,12 +9,18 @@
 
 #include "qemu/osdep.h"
 #include "qemu-version.h"
+#include "qapi/error.h"
 #include "hw/boards.h"
+#include "migration/compat/agreement.h"
 #include "migration/compat/collect.h"
+#include "migration/compat/versions.h"
+#include "migration/compat/whitelist.h"
 #include "migration/migration.h"
 #include "migration/savevm.h"
 #include "migration/stream/map.h"
+#include "migration/stream/older.h"
 #include "migration/stream/record.h"
+#include "migration/stream/unused.h"
 #include "migration/vmstate.h"
 #include "sysemu/runstate.h"
 
@@ -55,69 +61,71 @@ static void add_features(MigrationFacts *facts)
  * it would send, nor looked into: it may not be set up.
  */
 typedef struct Walk {
+    MigrationDeviceFacts *device;
     MigrationStateFacts *state;     /* gets the subsections */
+    int version_id;                 /* that the structure is saved at */
     bool sent;
+    bool prepared;                  /* what is sent is only known later */
 } Walk;
+
+/* What is asked for is what can be loaded, whatever is here now */
+static bool as_destination;
+
+static bool is_destination(void)
+{
+    return as_destination || runstate_check(RUN_STATE_INMIGRATE);
+}
 
 /* State that is being loaded, or will be, is none that could be sent */
 static bool can_be_sent(void)
 {
-    return !runstate_check(RUN_STATE_INMIGRATE) &&
-           !runstate_check(RUN_STATE_RESTORE_VM);
+    return !is_destination() && !runstate_check(RUN_STATE_RESTORE_VM);
 }
 
 static void walk_struct(const VMStateDescription *vmsd, void *opaque,
                         void *arg);
+static void walk_at(const VMStateDescription *vmsd, void *opaque,
+                    const Walk *walk);
 
 static void describe(MigrationStateFacts *state,
-                     const VMStateDescription *vmsd)
+                     const VMStateDescription *vmsd, int saved)
 {
     state->version = vmsd->version_id;
     state->minimum_version = vmsd->minimum_version_id;
-    state->minimum_saved = vmsd->minimum_saved_version_id ?:
-                           vmsd->minimum_version_id;
+    state->minimum_saved = vmstate_minimum_saved(vmsd);
+    state->has_saved = saved < vmsd->version_id;
+    state->saved = saved;
     state->optional = vmsd->optional;
 }
 
 /* Adds to what is known of it: a structure may come several times */
 static void walk_subsection(const VMStateDescription *vmsd, void *opaque,
-                            const Walk *outer)
+                            const Walk *outer, int version_id)
 {
     MigrationStateFacts *state =
         migration_facts_find_subsection(outer->state, vmsd->name);
-    Walk walk = { .sent = outer->sent && vmstate_save_needed(vmsd, opaque) };
+    Walk walk = {
+        .device = outer->device,
+        .sent = outer->sent && vmstate_save_needed(vmsd, opaque),
+        .prepared = outer->prepared,
+    };
 
     walk.state = state ?: migration_facts_add_subsection(outer->state,
                                                          vmsd->name);
-    describe(walk.state, vmsd);
+    /* What must not be needed may be of any version */
+    walk.version_id = version_id == VMSTATE_OLDER_NONE ? vmsd->version_id
+                                                       : version_id;
+    describe(walk.state, vmsd, walk.version_id);
     walk.state->needed |= walk.sent;
-    walk_struct(vmsd, opaque, &walk);
-}
-
-static unsigned count_of(const VMStateField *field, void *opaque)
-{
-    void *at = opaque + field->num_offset;
-    unsigned factor = field->flags & VMS_MULTIPLY_ELEMENTS ? field->num : 1;
-
-    if (field->flags & VMS_ARRAY) {
-        return field->num * factor;
-    } else if (field->flags & VMS_VARRAY_INT32) {
-        return MAX(*(int32_t *)at, 0) * factor;
-    } else if (field->flags & VMS_VARRAY_UINT32) {
-        return *(uint32_t *)at * factor;
-    } else if (field->flags & VMS_VARRAY_UINT16) {
-        return *(uint16_t *)at * factor;
-    } else if (field->flags & VMS_VARRAY_UINT8) {
-        return *(uint8_t *)at * factor;
-    }
-    return 1;
+    walk_at(vmsd, opaque, &walk);
 }
 
 /* Goes to each element that there is, and returns whether there was one */
-static bool walk_elements(const VMStateField *field, void *opaque, Walk *walk)
+static bool walk_elements(const VMStateField *field, void *opaque,
+                          const Walk *walk)
 {
     void *first = opaque + field->offset;
-    unsigned i, n = count_of(field, opaque);
+    unsigned i, n = vmstate_field_count(field, opaque);
     bool found = false;
 
     if (field->flags & VMS_POINTER) {
@@ -130,46 +138,105 @@ static bool walk_elements(const VMStateField *field, void *opaque, Walk *walk)
             element = *(void **)element;
         }
         if (element) {
-            walk_struct(field->vmsd, element, walk);
+            walk_at(field->vmsd, element, walk);
             found = true;
         }
     }
     return found;
 }
 
-/* What a field holds, if that is structures */
-static void walk_field(const VMStateDescription *vmsd,
-                       const VMStateField *field, void *opaque, Walk *walk)
+/* What the guest would lose, where that is as sure now as later */
+static void walk_lost(const VMStateDescription *vmsd, void *opaque,
+                      const Walk *walk)
 {
-    /* Structures that are there, and not made for the occasion */
-    bool asked = walk->sent &&
-                 (field->flags & (VMS_STRUCT | VMS_VSTRUCT)) &&
-                 !(field->flags & VMS_ALLOC) &&
-                 (!field->field_exists ||
-                  field->field_exists(opaque, vmsd->version_id));
+    Error *err = NULL;
 
-    if (field->info && field->info->structs && opaque) {
-        field->info->structs(opaque + field->offset, walk_struct, walk);
-    } else if (field->vmsd && !(asked && walk_elements(field, opaque, walk))) {
-        /* What they know is all that can be said */
-        Walk known = { .state = walk->state };
-
-        walk_struct(field->vmsd, NULL, &known);
+    if (walk->sent && !walk->prepared && !walk->device->lost &&
+        !vmstate_check_lost(vmsd, opaque, walk->version_id, &err)) {
+        walk->device->lost = g_strdup(error_get_pretty(err));
+        error_free(err);
     }
 }
 
-static void walk_struct(const VMStateDescription *vmsd, void *opaque,
-                        void *arg)
+/* What a field holds, if that is structures */
+static void walk_field(const VMStateDescription *vmsd,
+                       const VMStateField *field, void *opaque,
+                       const Walk *outer)
 {
-    Walk *walk = arg;
+    /* Structures that are there, and not made for the occasion */
+    bool asked = outer->sent &&
+                 (field->flags & (VMS_STRUCT | VMS_VSTRUCT)) &&
+                 !(field->flags & VMS_ALLOC) &&
+                 (!field->field_exists ||
+                  field->field_exists(opaque, outer->version_id));
+    Walk walk = *outer;
 
-    for (const VMStateField *field = vmsd->fields; field->name; field++) {
+    if (field->info && field->info->structs && opaque) {
+        field->info->structs(opaque + field->offset, walk_struct, &walk);
+        return;
+    } else if (!field->vmsd) {
+        return;
+    }
+    walk.version_id = vmstate_older_part(vmsd, outer->version_id,
+                                         field->vmsd->name,
+                                         vmstate_field_newest(field));
+    if (!(asked && walk_elements(field, opaque, &walk))) {
+        /* What they know is all that can be said */
+        walk.sent = false;
+        walk_at(field->vmsd, NULL, &walk);
+    }
+}
+
+/* What is valid, and what is needed where that is as sure now as later */
+static void walk_combinations(const VMStateDescription *vmsd, void *opaque,
+                              const Walk *walk)
+{
+    const Combinations *valid = vmsd->combinations
+        ? migration_whitelist(vmsd, NULL) : NULL;
+    MigrationCombinationFacts *c;
+
+    if (!valid) {
+        return;
+    }
+    c = migration_facts_find_combinations(walk->state, vmsd->name);
+    c = c ?: migration_facts_add_combinations(walk->state, vmsd->name,
+                                              combinations_copy(valid));
+    if (walk->sent && !walk->prepared) {
+        migration_facts_need(c, migration_whitelist_needed(vmsd, opaque));
+    }
+}
+
+static void walk_at(const VMStateDescription *vmsd, void *opaque,
+                    const Walk *outer)
+{
+    Walk here = *outer, *walk = &here;
+
+    walk->prepared |= !!vmsd->pre_save;
+    walk_combinations(vmsd, opaque, walk);
+    walk_lost(vmsd, opaque, walk);
+
+    /* What can't be migrated has no fields at all */
+    for (const VMStateField *field = vmsd->fields; field && field->name;
+         field++) {
         walk_field(vmsd, field, opaque, walk);
     }
     for (const VMStateDescription **sub = vmsd->subsections; sub && *sub;
          sub++) {
-        walk_subsection(*sub, opaque, walk);
+        walk_subsection(*sub, opaque, walk,
+                        vmstate_older_part(vmsd, walk->version_id,
+                                           (*sub)->name,
+                                           (*sub)->version_id));
     }
+}
+
+/* What a device saves by hand is always of the newest version */
+static void walk_struct(const VMStateDescription *vmsd, void *opaque,
+                        void *arg)
+{
+    Walk walk = *(Walk *)arg;
+
+    walk.version_id = vmsd->version_id;
+    walk_at(vmsd, opaque, &walk);
 }
 
 static void add_device(const SavevmEntry *entry, void *arg)
@@ -178,23 +245,33 @@ static void add_device(const SavevmEntry *entry, void *arg)
     MigrationDeviceFacts *device =
         migration_facts_add_device(arg, entry->name, entry->instance_id);
     MigrationStateFacts *state = &device->state;
+    VmstateSavedWhy why;
+    uint32_t version = migration_saved_version(entry, &why);
 
     device->alias = g_strdup(entry->compat_name);
     device->alias_instance = entry->compat_instance_id;
     device->has_legacy_instance = entry->alias_id != -1;
     device->legacy_instance = entry->alias_id;
     device->expected = entry->expected;
+    device->saved_why = why == VMSTATE_SAVED_WHY_NEWEST
+        ? NULL : VmstateSavedWhy_str(why);
     state->version = entry->version_id;
     state->minimum_version = state->minimum_saved = entry->version_id;
     if (vmsd) {
         Walk walk = {
+            .device = device,
             .state = state,
-            .sent = can_be_sent() && vmstate_save_needed(vmsd, entry->opaque),
+            .version_id = migration_agreement_version(entry->name,
+                                                      entry->instance_id,
+                                                      version),
+            .sent = can_be_sent() &&
+                    vmstate_save_needed(vmsd, entry->opaque) &&
+                    !migration_stream_unused(vmsd, entry->opaque),
         };
 
-        describe(state, vmsd);
+        describe(state, vmsd, walk.version_id);
         state->needed = walk.sent;
-        walk_struct(vmsd, entry->opaque, &walk);
+        walk_at(vmsd, entry->opaque, &walk);
     } else {
         state->needed = can_be_sent() && (!entry->ops->is_active ||
                                           entry->ops->is_active(entry->opaque));
@@ -205,18 +282,44 @@ static void add_device(const SavevmEntry *entry, void *arg)
  * What is changed on the way has for the other side the name that is in the
  * stream: the destination's on a source, and the source's on a destination.
  */
+static const char *map_name(const char *section, const char *name)
+{
+    const char *to = stream_map_name(section, true, name, false);
+    const char *from = stream_map_source_name(section, name);
+
+    /* What is called so there is another here: this one does not come */
+    return is_destination() && from != name ? from : to;
+}
+
+static bool map_combinations(const char *section, Combinations *c)
+{
+    bool ok = true;
+
+    for (unsigned i = 0; i < combinations_count(c); i++) {
+        ok &= combinations_rename(c, i, map_name(section,
+                                                 combinations_name(c, i)));
+    }
+    return ok;
+}
+
 static void map_subsections(const char *section, MigrationStateFacts *state)
 {
     for (unsigned i = 0; i < state->subsections->len; i++) {
         MigrationStateFacts *sub = state->subsections->pdata[i];
-        const char *name = runstate_check(RUN_STATE_INMIGRATE)
-            ? stream_map_source_name(section, sub->name)
-            : stream_map_name(section, true, sub->name, false);
+        const char *name = map_name(section, sub->name);
 
         map_subsections(section, sub);
         if (name != sub->name) {
             g_free(sub->name);
             sub->name = g_strdup(name);
+        }
+    }
+    for (unsigned i = state->combinations->len; i-- > 0;) {
+        MigrationCombinationFacts *c = state->combinations->pdata[i];
+
+        /* What cannot be said is left to be found when it is loaded */
+        if (!map_combinations(section, c->valid)) {
+            g_ptr_array_remove_index(state->combinations, i);
         }
     }
 }
@@ -236,7 +339,15 @@ static void copy_state(MigrationStateFacts *to, const MigrationStateFacts *from)
     to->version = from->version;
     to->minimum_version = from->minimum_version;
     to->minimum_saved = from->minimum_saved;
+    to->has_saved = from->has_saved;
+    to->saved = from->saved;
     to->optional = from->optional;
+    for (unsigned i = 0; i < from->combinations->len; i++) {
+        const MigrationCombinationFacts *c = from->combinations->pdata[i];
+
+        migration_facts_add_combinations(to, c->structure,
+                                         combinations_copy(c->valid));
+    }
     for (unsigned i = 0; i < from->subsections->len; i++) {
         const MigrationStateFacts *sub = from->subsections->pdata[i];
 
@@ -286,5 +397,15 @@ MigrationFacts *migration_facts_collect(void)
     add_features(facts);
     qemu_savevm_foreach(add_device, facts);
     map_devices(facts);
+    return facts;
+}
+
+MigrationFacts *migration_facts_collect_loading(void)
+{
+    MigrationFacts *facts;
+
+    as_destination = true;
+    facts = migration_facts_collect();
+    as_destination = false;
     return facts;
 }

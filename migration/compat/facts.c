@@ -1,32 +1,31 @@
 /*
- * What a QEMU says of itself before a guest moves: in memory, and as JSON
+ * What a QEMU says of itself before a guest moves: in memory
  *
- * Implements "Facts" of docs/devel/migration-v4/planning.rst.  Text comes from
- * the other side, or out of a file: every length, type and count is checked,
- * and a refusal says where.
+ * Implements "Facts" of docs/devel/migration-v4/planning.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-machine-config.h"
-#include "qapi/qmp/json-writer.h"
-#include "qapi/qmp/qbool.h"
-#include "qapi/qmp/qjson.h"
-#include "qapi/qmp/qlist.h"
-#include "qapi/qmp/qnum.h"
-#include "qapi/qmp/qstring.h"
 #include "migration/compat/facts.h"
-#include "migration/stream/record.h"
-
-/* In memory */
 
 static void state_clear(MigrationStateFacts *state)
 {
     g_free(state->name);
     g_ptr_array_unref(state->subsections);
+    g_ptr_array_unref(state->combinations);
+}
+
+static void combinations_facts_free(gpointer data)
+{
+    MigrationCombinationFacts *c = data;
+
+    g_free(c->structure);
+    combinations_free(c->valid);
+    g_array_unref(c->needed);
+    g_free(c);
 }
 
 static void subsection_free(gpointer data)
@@ -42,7 +41,12 @@ static void device_free(gpointer data)
     MigrationDeviceFacts *device = data;
 
     state_clear(&device->state);
+    if (device->stored) {
+        g_ptr_array_unref(device->stored);
+    }
     g_free(device->alias);
+    g_free(device->qom_path);
+    g_free(device->lost);
     g_free(device);
 }
 
@@ -58,6 +62,8 @@ static void state_init(MigrationStateFacts *state, const char *name)
 {
     state->name = g_strdup(name);
     state->subsections = g_ptr_array_new_with_free_func(subsection_free);
+    state->combinations =
+        g_ptr_array_new_with_free_func(combinations_facts_free);
 }
 
 MigrationFacts *migration_facts_new(void)
@@ -137,6 +143,39 @@ migration_facts_find_subsection(const MigrationStateFacts *state,
     return NULL;
 }
 
+MigrationCombinationFacts *
+migration_facts_add_combinations(MigrationStateFacts *state,
+                                 const char *structure, Combinations *valid)
+{
+    MigrationCombinationFacts *c = g_new0(MigrationCombinationFacts, 1);
+
+    c->structure = g_strdup(structure);
+    c->valid = valid;
+    c->needed = g_array_new(false, false, sizeof(uint64_t));
+    g_ptr_array_add(state->combinations, c);
+    return c;
+}
+
+MigrationCombinationFacts *
+migration_facts_find_combinations(const MigrationStateFacts *state,
+                                  const char *structure)
+{
+    for (unsigned i = 0; state && i < state->combinations->len; i++) {
+        MigrationCombinationFacts *c = state->combinations->pdata[i];
+
+        if (!strcmp(c->structure, structure)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* Some structures are there often, but in few different states */
+void migration_facts_need(MigrationCombinationFacts *c, uint64_t set)
+{
+    stream_sets_add(c->needed, set, MIGRATION_FACTS_LIST_MAX);
+}
+
 const MigrationFeatureFacts *
 migration_facts_find_feature(const MigrationFacts *facts, const char *name)
 {
@@ -150,525 +189,48 @@ migration_facts_find_feature(const MigrationFacts *facts, const char *name)
     return NULL;
 }
 
-/* From JSON */
-
-/* How much of the JSON parser's reason is shown, in bytes */
-#define REASON_MAX 256
-
-/* How much of what a machine differs in, for each part of it */
-#define TEXT_MAX 4096
-
-/* Where in the facts reading is, "devices[3].subsections[0]" */
-typedef struct Reading {
-    GString *where;
-    Error *err;                 /* the first that was found */
-    unsigned depth;
-} Reading;
-
-static const char *type_name(const QObject *object)
+/* What is not valid, for migration_facts_check(), and what is in it */
+static void check_state(const MigrationDeviceFacts *device,
+                        const MigrationStateFacts *state, GString *wrong)
 {
-    static const char *const names[QTYPE__MAX] = {
-        [QTYPE_QNULL] = "null",
-        [QTYPE_QNUM] = "a number",
-        [QTYPE_QSTRING] = "a string",
-        [QTYPE_QDICT] = "an object",
-        [QTYPE_QLIST] = "a list",
-        [QTYPE_QBOOL] = "a boolean",
-    };
+    for (unsigned i = 0; i < state->combinations->len; i++) {
+        const MigrationCombinationFacts *c = state->combinations->pdata[i];
 
-    return object ? names[qobject_type(object)] : "nothing";
-}
+        for (unsigned k = 0; k < c->needed->len; k++) {
+            uint64_t set = g_array_index(c->needed, uint64_t, k);
+            g_autofree char *why = NULL;
 
-static void G_GNUC_PRINTF(3, 4) fail(Reading *r, const char *key,
-                                     const char *fmt, ...)
-{
-    g_autofree char *text = NULL;
-    va_list ap;
-
-    if (r->err) {
-        return;
-    }
-    va_start(ap, fmt);
-    text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    error_setg(&r->err, "%s%s%s: %s", r->where->str,
-               r->where->len && key ? "." : "",
-               key ?: r->where->len ? "" : "the facts", text);
-}
-
-static void fail_type(Reading *r, const char *key, const char *expected,
-                      const QObject *object)
-{
-    fail(r, key, "expected %s, got %s", expected, type_name(object));
-}
-
-static bool read_bool(Reading *r, const QDict *dict, const char *key)
-{
-    QObject *object = qdict_get(dict, key);
-    QBool *value = qobject_to(QBool, object);
-
-    if (!value && object) {
-        fail_type(r, key, "a boolean", object);
-    }
-    return value && qbool_get_bool(value);
-}
-
-/* Any number that is not one of an instance or a version is refused */
-static uint32_t number_of(Reading *r, const char *key, const QObject *object)
-{
-    QNum *number = qobject_to(QNum, object);
-    uint64_t value;
-
-    if (!number) {
-        fail_type(r, key, "a number", object);
-        return 0;
-    }
-    if (!qnum_get_try_uint(number, &value) || value > UINT32_MAX) {
-        g_autofree char *text = qnum_to_string(number);
-
-        fail(r, key, "expected a whole number from 0 to %u, got %s",
-             UINT32_MAX, text);
-        return 0;
-    }
-    return value;
-}
-
-static uint32_t read_number(Reading *r, const QDict *dict, const char *key)
-{
-    return number_of(r, key, qdict_get(dict, key));
-}
-
-static const char *read_string(Reading *r, const QDict *dict, const char *key)
-{
-    QObject *object = qdict_get(dict, key);
-    QString *string = qobject_to(QString, object);
-
-    if (!string) {
-        fail_type(r, key, "a string", object);
-        return NULL;
-    }
-    return qstring_get_str(string);
-}
-
-/* A string that ends up in messages, and in sections */
-static const char *read_name(Reading *r, const QDict *dict, const char *key)
-{
-    const char *name = read_string(r, dict, key);
-    size_t length = name ? strlen(name) : 0;
-
-    if (name && (length > UINT8_MAX ||
-                 !stream_name_is_proper((const uint8_t *)name, length))) {
-        fail(r, key, "expected a name of 1 to 255 bytes without control "
-             "characters, got %zu bytes", length);
-        return NULL;
-    }
-    return name;
-}
-
-typedef void ReadElement(Reading *r, QObject *object, void *opaque);
-
-static void read_list(Reading *r, const QDict *dict, const char *key,
-                      size_t most, ReadElement *read, void *opaque)
-{
-    QObject *object = qdict_get(dict, key);
-    QList *list = qobject_to(QList, object);
-    size_t length = r->where->len, n = 0;
-    const QListEntry *entry;
-
-    if (!list) {
-        fail_type(r, key, "a list", object);
-        return;
-    }
-    if (++r->depth > MIGRATION_FACTS_DEPTH_MAX) {
-        fail(r, key, "nested too deep: expected %d levels at most",
-             MIGRATION_FACTS_DEPTH_MAX);
-    } else if (qlist_size(list) > most) {
-        fail(r, key, "too many: expected at most %zu, got %zu", most,
-             qlist_size(list));
-    }
-    QLIST_FOREACH_ENTRY(list, entry) {
-        if (r->err) {
-            break;
+            if (!combinations_allow(c->valid, set)) {
+                why = combinations_refusal(c->valid, c->structure, set);
+                g_string_append_printf(wrong, "%sdevice '%s' (instance %" PRIu32
+                                       "): %s", wrong->len ? "; " : "",
+                                       device->state.name, device->instance,
+                                       why);
+            }
         }
-        g_string_append_printf(r->where, "%s%s[%zu]", length ? "." : "", key,
-                               n++);
-        read(r, qlist_entry_obj(entry), opaque);
-        g_string_truncate(r->where, length);
     }
-    r->depth--;
-}
-
-/* The same for objects: NULL if it is none */
-static const QDict *object_of(Reading *r, QObject *object)
-{
-    QDict *dict = qobject_to(QDict, object);
-
-    if (!dict) {
-        fail_type(r, NULL, "an object", object);
-    }
-    return dict;
-}
-
-static void read_subsection(Reading *r, QObject *object, void *opaque);
-
-static void check_minimum(Reading *r, const char *key, uint32_t minimum,
-                          const MigrationStateFacts *state)
-{
-    if (minimum > state->version) {
-        fail(r, key, "expected at most the version, %" PRIu32 ", got %" PRIu32,
-             state->version, minimum);
-    }
-}
-
-static void read_state(Reading *r, const QDict *dict,
-                       MigrationStateFacts *state)
-{
-    state->version = read_number(r, dict, "version");
-    state->minimum_version = state->version;
-    if (qdict_haskey(dict, "minimum-version")) {
-        state->minimum_version = read_number(r, dict, "minimum-version");
-    }
-    state->minimum_saved = state->minimum_version;
-    if (qdict_haskey(dict, "minimum-saved-version")) {
-        state->minimum_saved = read_number(r, dict, "minimum-saved-version");
-    }
-    check_minimum(r, "minimum-version", state->minimum_version, state);
-    check_minimum(r, "minimum-saved-version", state->minimum_saved, state);
-    state->optional = read_bool(r, dict, "optional");
-    state->needed = read_bool(r, dict, "needed");
-    if (qdict_haskey(dict, "subsections")) {
-        read_list(r, dict, "subsections", MIGRATION_FACTS_LIST_MAX,
-                  read_subsection, state);
-    }
-}
-
-static void read_subsection(Reading *r, QObject *object, void *opaque)
-{
-    const QDict *dict = object_of(r, object);
-    const char *name = dict ? read_name(r, dict, "name") : NULL;
-
-    if (!name) {
-        return;
-    }
-    if (migration_facts_find_subsection(opaque, name)) {
-        fail(r, "name", "'%s' is there twice", name);
-        return;
-    }
-    read_state(r, dict, migration_facts_add_subsection(opaque, name));
-}
-
-static void read_device(Reading *r, QObject *object, void *opaque)
-{
-    const QDict *dict = object_of(r, object);
-    const char *name = dict ? read_name(r, dict, "name") : NULL;
-    MigrationDeviceFacts *device;
-
-    if (!name) {
-        return;
-    }
-    device = migration_facts_add_device(opaque, name,
-                                        read_number(r, dict, "instance"));
-    read_state(r, dict, &device->state);
-    device->expected = read_bool(r, dict, "expected");
-    if (qdict_haskey(dict, "alias")) {
-        device->alias = g_strdup(read_name(r, dict, "alias"));
-        device->alias_instance = read_number(r, dict, "alias-instance");
-    }
-    if (qdict_haskey(dict, "legacy-instance")) {
-        device->has_legacy_instance = true;
-        device->legacy_instance = read_number(r, dict, "legacy-instance");
-    }
-}
-
-static void read_feature(Reading *r, QObject *object, void *opaque)
-{
-    const QDict *dict = object_of(r, object);
-    const char *name = dict ? read_name(r, dict, "name") : NULL;
-
-    if (!name) {
-        return;
-    }
-    if (migration_facts_find_feature(opaque, name)) {
-        fail(r, "name", "'%s' is there twice", name);
-        return;
-    }
-    migration_facts_add_feature(opaque, name, read_bool(r, dict, "required"));
-}
-
-/* Something that is shown to people; NULL if it may be missing and is */
-static char *read_text(Reading *r, const QDict *dict, const char *key,
-                       bool *has)
-{
-    const char *text;
-
-    if (has) {
-        *has = qdict_haskey(dict, key);
-    }
-    text = has && !*has ? NULL : read_string(r, dict, key);
-    return text ? stream_text_mend(text, strlen(text), TEXT_MAX) : NULL;
-}
-
-static void read_difference(Reading *r, QObject *object, void *opaque)
-{
-    MachineDifferenceList ***tail = opaque;
-    const QDict *dict = object_of(r, object);
-    MachineDifference *d;
-
-    if (!dict) {
-        return;
-    }
-    d = g_new0(MachineDifference, 1);
-    QAPI_LIST_APPEND(*tail, d);
-    d->path = read_text(r, dict, "path", &d->has_path);
-    d->id = read_text(r, dict, "id", &d->has_id);
-    d->property = read_text(r, dict, "property", NULL);
-    d->source = read_text(r, dict, "source", &d->has_source);
-    d->destination = read_text(r, dict, "destination", &d->has_destination);
-    d->guest_visible = read_bool(r, dict, "guest-visible");
-    d->fatal = read_bool(r, dict, "fatal");
-    d->advice = read_text(r, dict, "advice", &d->has_advice);
-}
-
-static void read_stream_version(Reading *r, QObject *object, void *opaque)
-{
-    migration_facts_add_stream_version(opaque, number_of(r, NULL, object));
-}
-
-static void read_qemu(Reading *r, QObject *object, MigrationFacts *facts)
-{
-    QDict *dict = qobject_to(QDict, object);
-
-    if (!dict) {
-        fail_type(r, "qemu", "an object", object);
-        return;
-    }
-    g_string_assign(r->where, "qemu");
-    facts->qemu_version = g_strdup(read_name(r, dict, "version"));
-    if (qdict_haskey(dict, "package")) {
-        facts->qemu_package = g_strdup(read_name(r, dict, "package"));
-    }
-    g_string_truncate(r->where, 0);
-}
-
-static void read_token(Reading *r, const QDict *dict, MigrationFacts *facts)
-{
-    const char *text = read_string(r, dict, "token");
-    size_t digits = text ? strspn(text, "0123456789abcdefABCDEF") : 0;
-
-    if (text && (digits != 16 || text[digits])) {
-        fail(r, "token", "expected 16 hexadecimal digits");
-    } else if (text) {
-        facts->has_token = true;
-        facts->token = g_ascii_strtoull(text, NULL, 16);
-    }
-}
-
-MigrationFacts *migration_facts_from_qdict(const QDict *dict, Error **errp)
-{
-    g_autoptr(MigrationFacts) facts = migration_facts_new();
-    MachineDifferenceList **differences = &facts->differences;
-    Reading r = { .where = g_string_new(NULL) };
-
-    read_qemu(&r, qdict_get(dict, "qemu"), facts);
-    facts->machine = g_strdup(read_name(&r, dict, "machine"));
-    if (qdict_haskey(dict, "guest-machine")) {
-        facts->guest_machine = g_strdup(read_name(&r, dict, "guest-machine"));
-    } else {
-        facts->guest_machine = g_strdup(facts->machine);
-    }
-    if (qdict_haskey(dict, "token")) {
-        read_token(&r, dict, facts);
-    }
-    read_list(&r, dict, "stream-versions", MIGRATION_FACTS_LIST_MAX,
-              read_stream_version, facts);
-    read_list(&r, dict, "features", MIGRATION_FACTS_LIST_MAX, read_feature,
-              facts);
-    read_list(&r, dict, "devices", MIGRATION_FACTS_DEVICES_MAX, read_device,
-              facts);
-    if (qdict_haskey(dict, "machine-differences")) {
-        read_list(&r, dict, "machine-differences", MIGRATION_FACTS_LIST_MAX,
-                  read_difference, &differences);
-    }
-    g_string_free(r.where, true);
-    if (r.err) {
-        error_propagate(errp, r.err);
-        return NULL;
-    }
-    return g_steal_pointer(&facts);
-}
-
-MigrationFacts *migration_facts_parse(const char *json, size_t length,
-                                      Error **errp)
-{
-    g_autofree char *text = NULL;
-    MigrationFacts *facts = NULL;
-    Error *err = NULL;
-    QObject *object;
-    QDict *dict;
-
-    if (length > MIGRATION_FACTS_SIZE_MAX) {
-        error_setg(errp, "the facts are too long: expected %d bytes at most, "
-                   "got %zu", (int)MIGRATION_FACTS_SIZE_MAX, length);
-        return NULL;
-    }
-    text = g_strndup(length ? json : "", length);
-    if (strlen(text) < length) {
-        error_setg(errp, "the facts are no text: there is a NUL in them");
-        return NULL;
-    }
-    object = qobject_from_json(text, &err);
-    if (!object) {
-        /* The parser quotes what it does not like, all of it and as it came */
-        const char *pretty = error_get_pretty(err);
-        g_autofree char *why = stream_text_mend(pretty, strlen(pretty),
-                                                REASON_MAX);
-
-        error_setg(errp, "the facts are no proper JSON: %s", why);
-        error_free(err);
-        return NULL;
-    }
-    dict = qobject_to(QDict, object);
-    if (dict) {
-        facts = migration_facts_from_qdict(dict, errp);
-    } else {
-        error_setg(errp, "the facts: expected an object, got %s",
-                   type_name(object));
-    }
-    qobject_unref(object);
-    return facts;
-}
-
-/* To JSON */
-
-static void write_string(JSONWriter *json, const char *key, const char *value)
-{
-    if (value) {
-        json_writer_str(json, key, value);
-    }
-}
-
-static void write_true(JSONWriter *json, const char *key, bool value)
-{
-    if (value) {
-        json_writer_bool(json, key, true);
-    }
-}
-
-static void write_state(JSONWriter *json, const MigrationStateFacts *state)
-{
-    json_writer_uint64(json, "version", state->version);
-    if (state->minimum_version != state->version) {
-        json_writer_uint64(json, "minimum-version", state->minimum_version);
-    }
-    if (state->minimum_saved != state->minimum_version) {
-        json_writer_uint64(json, "minimum-saved-version",
-                           state->minimum_saved);
-    }
-    write_true(json, "optional", state->optional);
-    write_true(json, "needed", state->needed);
-    if (!state->subsections->len) {
-        return;
-    }
-    json_writer_start_array(json, "subsections");
     for (unsigned i = 0; i < state->subsections->len; i++) {
-        const MigrationStateFacts *subsection = state->subsections->pdata[i];
-
-        json_writer_start_object(json, NULL);
-        json_writer_str(json, "name", subsection->name);
-        write_state(json, subsection);
-        json_writer_end_object(json);
+        check_state(device, state->subsections->pdata[i], wrong);
     }
-    json_writer_end_array(json);
 }
 
-static void write_device(JSONWriter *json, const MigrationDeviceFacts *device)
+bool migration_facts_check(const MigrationFacts *facts, Error **errp)
 {
-    json_writer_start_object(json, NULL);
-    json_writer_str(json, "name", device->state.name);
-    json_writer_uint64(json, "instance", device->instance);
-    if (device->alias) {
-        json_writer_str(json, "alias", device->alias);
-        json_writer_uint64(json, "alias-instance", device->alias_instance);
-    }
-    if (device->has_legacy_instance) {
-        json_writer_uint64(json, "legacy-instance", device->legacy_instance);
-    }
-    write_true(json, "expected", device->expected);
-    write_state(json, &device->state);
-    json_writer_end_object(json);
-}
+    g_autoptr(GString) wrong = g_string_new(NULL);
 
-static void write_difference(JSONWriter *json, const MachineDifference *d)
-{
-    json_writer_start_object(json, NULL);
-    write_string(json, "path", d->path);
-    write_string(json, "id", d->id);
-    json_writer_str(json, "property", d->property);
-    write_string(json, "source", d->source);
-    write_string(json, "destination", d->destination);
-    write_true(json, "guest-visible", d->guest_visible);
-    write_true(json, "fatal", d->fatal);
-    write_string(json, "advice", d->advice);
-    json_writer_end_object(json);
-}
-
-static void write_differences(JSONWriter *json,
-                              const MachineDifferenceList *differences)
-{
-    unsigned n = 0;
-
-    if (!differences) {
-        return;
-    }
-    json_writer_start_array(json, "machine-differences");
-    /* The first ones are those that matter most */
-    for (; differences && n < MIGRATION_FACTS_LIST_MAX; n++) {
-        write_difference(json, differences->value);
-        differences = differences->next;
-    }
-    json_writer_end_array(json);
-}
-
-GString *migration_facts_to_json(const MigrationFacts *facts)
-{
-    JSONWriter *json = json_writer_new(false);
-
-    json_writer_start_object(json, NULL);
-    json_writer_start_object(json, "qemu");
-    json_writer_str(json, "version", facts->qemu_version);
-    write_string(json, "package", facts->qemu_package);
-    json_writer_end_object(json);
-    json_writer_str(json, "machine", facts->machine);
-    if (strcmp(facts->machine, facts->guest_machine)) {
-        json_writer_str(json, "guest-machine", facts->guest_machine);
-    }
-    if (facts->has_token) {
-        g_autofree char *token = g_strdup_printf("%016" PRIx64, facts->token);
-
-        json_writer_str(json, "token", token);
-    }
-    json_writer_start_array(json, "stream-versions");
-    for (unsigned i = 0; i < facts->stream_versions->len; i++) {
-        json_writer_uint64(json, NULL, g_array_index(facts->stream_versions,
-                                                     uint32_t, i));
-    }
-    json_writer_end_array(json);
-    json_writer_start_array(json, "features");
-    for (unsigned i = 0; i < facts->features->len; i++) {
-        const MigrationFeatureFacts *feature = facts->features->pdata[i];
-
-        json_writer_start_object(json, NULL);
-        json_writer_str(json, "name", feature->name);
-        write_true(json, "required", feature->required);
-        json_writer_end_object(json);
-    }
-    json_writer_end_array(json);
-    json_writer_start_array(json, "devices");
     for (unsigned i = 0; i < facts->devices->len; i++) {
-        write_device(json, facts->devices->pdata[i]);
+        const MigrationDeviceFacts *device = facts->devices->pdata[i];
+
+        if (device->lost) {
+            g_string_append_printf(wrong, "%sdevice '%s' (instance %" PRIu32
+                                   "): %s", wrong->len ? "; " : "",
+                                   device->state.name, device->instance,
+                                   device->lost);
+        }
+        check_state(device, &device->state, wrong);
     }
-    json_writer_end_array(json);
-    write_differences(json, facts->differences);
-    json_writer_end_object(json);
-    return json_writer_get_and_free(json);
+    if (wrong->len) {
+        error_setg(errp, "%s", wrong->str);
+    }
+    return !wrong->len;
 }

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <poll.h>
 #include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/error-text.h"
@@ -18,6 +19,7 @@
 #include "migration/compat/peer.h"
 #include "migration/compat/selector.h"
 #include "migration/global_state.h"
+#include "migration/stream/channel.h"
 #include "migration/stream/file.h"
 #include "migration/migration.h"
 #include "migration/multifd.h"
@@ -32,6 +34,7 @@ static struct {
     bool undone;        /* nothing is left of it */
     unsigned number;    /* of the try */
     void *reason;       /* the first Error, which any thread may put here */
+    GSList *awaiting;   /* ids of what ends the waiting for channels */
     QemuEvent listen_ended;
 } try;
 
@@ -40,6 +43,12 @@ static void keep(Error *err)
     if (qatomic_cmpxchg(&try.reason, NULL, err)) {
         error_free(err);
     }
+}
+
+/* Stays until forget() */
+static Error *kept(void)
+{
+    return qatomic_load_acquire(&try.reason);
 }
 
 static void forget(void)
@@ -132,7 +141,7 @@ static bool has_failed(void)
 {
     MigrationIncomingState *mis = migration_incoming_get_current();
 
-    return qatomic_read(&try.reason) &&
+    return kept() &&
            (try.failed || (mis->state == MIGRATION_STATUS_NONE &&
                            !mis->from_src_file));
 }
@@ -160,6 +169,63 @@ void migration_incoming_connected(void)
 {
     forget();
     error_report_forget();
+}
+
+/* Channels that are missing */
+
+#ifndef POLLRDHUP
+#define POLLRDHUP 0
+#endif
+
+/*
+ * Nothing comes any more, but what came before may not have been read: until
+ * all channels are there nobody reads
+ */
+#define ENDED (G_IO_HUP | G_IO_ERR | POLLRDHUP)
+
+static void await(guint source)
+{
+    try.awaiting = g_slist_prepend(try.awaiting, GUINT_TO_POINTER(source));
+}
+
+static gboolean channels_missing(void *opaque)
+{
+    Error *err = NULL;
+
+    migration_incoming_complete();
+    error_setg(&err, "a connection of the source has ended before all of its "
+               "channels came");
+    migration_incoming_channel_failed(err);
+    error_free(err);
+    return G_SOURCE_REMOVE;
+}
+
+/* All that a source sends may be there before its last channel is accepted */
+static gboolean one_ended(QIOChannel *ioc, GIOCondition condition,
+                          void *opaque)
+{
+    migration_incoming_complete();
+    await(g_timeout_add(migrate_get_current()->parameters.peer_timeout,
+                        channels_missing, NULL));
+    return G_SOURCE_REMOVE;
+}
+
+void migration_incoming_await(QIOChannel *ioc)
+{
+    if (migration_stream_may_be_v4() &&
+        migration_incoming_get_current()->state == MIGRATION_STATUS_NONE) {
+        await(qio_channel_add_watch(ioc, ENDED, one_ended, NULL, NULL));
+    }
+}
+
+static void await_no_more(void *source)
+{
+    g_source_remove(GPOINTER_TO_UINT(source));
+}
+
+void migration_incoming_complete(void)
+{
+    g_slist_free_full(g_steal_pointer(&try.awaiting), await_no_more);
 }
 
 /* Failing */
@@ -202,11 +268,12 @@ void migration_incoming_failed(Error *err)
         error_setg(&err, "the stream ended before the guest could run");
     }
     keep(err);
+    migration_incoming_complete();
     /* Takes as long as the source needs; until then this try is not over */
-    migration_peer_refuse(mis->from_src_file, try.reason);
+    migration_peer_refuse(mis->from_src_file, kept());
     try.failed = true;
     mis->migration_incoming_co = NULL;
-    error_reportf_err(error_copy(try.reason), "%s",
+    error_reportf_err(error_copy(kept()), "%s",
                       migration_stream_may_be_v4() ? "migration stream: "
                                                      : "");
     migrate_set_state(&mis->state, mis->state, MIGRATION_STATUS_FAILED);
@@ -221,7 +288,7 @@ void migration_incoming_failed(Error *err)
     in_main_loop(undo_bh);
 }
 
-/* Whoever is loading comes to migration_incoming_failed() by itself */
+/* Whoever is loading comes to migration_incoming_failed() when it reads on */
 static void coroutine_fn fail_co(void *opaque)
 {
     MigrationIncomingState *mis = migration_incoming_get_current();
@@ -235,6 +302,14 @@ static void coroutine_fn fail_co(void *opaque)
 /* To tell the source may take a while, in which the main loop goes on */
 static void fail_bh(void *opaque)
 {
+    MigrationIncomingState *mis = migration_incoming_get_current();
+    StreamChannel *sc = mis->migration_incoming_co && mis->from_src_file
+        ? stream_channel_of(mis->from_src_file) : NULL;
+
+    if (is_now(opaque) && sc) {
+        stream_channel_interrupt(sc);
+        return;
+    }
     qemu_coroutine_enter(qemu_coroutine_create(fail_co, opaque));
 }
 
@@ -290,6 +365,6 @@ bool migration_incoming_explain(MigrationInfo *info)
     info->has_status = true;
     info->status = MIGRATION_STATUS_FAILED;
     info->has_error_desc = true;
-    info->error_desc = error_get_text(try.reason);
+    info->error_desc = error_get_text(kept());
     return true;
 }

@@ -223,12 +223,17 @@ static char *subject(const MigrationDeviceFacts *device,
     return g_strdup(there ? "its state" : "the device");
 }
 
+static uint32_t saved_at(const MigrationStateFacts *here)
+{
+    return here->has_saved ? here->saved : here->version;
+}
+
 static char *ranges_text(const MigrationStateFacts *here,
                          const MigrationStateFacts *there)
 {
     return g_strdup_printf("the source saves versions %" PRIu32 " to %" PRIu32
                            ", the destination loads %" PRIu32 " to %" PRIu32,
-                           here->minimum_saved, here->version,
+                           here->minimum_saved, saved_at(here),
                            there->minimum_version, there->version);
 }
 
@@ -242,21 +247,23 @@ static void agree_state(MigrationAgreement *a, MigrationChoice *choice,
                         const MigrationStateFacts *here,
                         const MigrationStateFacts *there)
 {
+    uint32_t saved = saved_at(here);
     g_autofree char *what = subject(device, here, there);
     g_autofree char *ranges = there ? ranges_text(here, there) : NULL;
     g_autofree char *why = there
         ? g_strdup_printf("has no version in common, %s,", ranges)
         : g_strdup("is unknown to the destination");
 
-    choice->version = there ? MIN(here->version, there->version)
-                            : here->version;
+    choice->version = there ? MIN(saved, there->version) : saved;
     choice->minimum = there ? MAX(here->minimum_saved, there->minimum_version)
                             : here->minimum_saved;
     if (there && choice->version >= choice->minimum) {
         choice->fate = MIGRATION_FATE_SENT;
         if (choice->version < here->version) {
-            remark(a, device, false, "%s is sent at version %" PRIu32 ": %s",
-                   what, choice->version, ranges);
+            remark(a, device, false, "%s is sent at version %" PRIu32 ": %s%s",
+                   what, choice->version,
+                   choice->version == saved ? "it is asked for; " : "",
+                   ranges);
         }
     } else if (here->optional && !there && here == &device->state) {
         /* It can tell a section by its name, and passes over all of it */
@@ -413,6 +420,77 @@ static void add_device(MigrationAgreement *a,
     }
 }
 
+/*
+ * The set of subsections that would be sent of @set, in the numbers of the
+ * destination's
+ */
+static uint64_t set_there(const MigrationChoice *top,
+                          const MigrationCombinationFacts *here,
+                          const MigrationCombinationFacts *there, uint64_t set)
+{
+    uint64_t sent = 0;
+
+    for (unsigned i = 0; i < combinations_count(here->valid); i++) {
+        const char *name = combinations_name(here->valid, i);
+        const MigrationChoice *choice = migration_choice_subsection(top, name);
+        int n = combinations_find(there->valid, name);
+
+        /* What is refused or left off has its own remark */
+        if ((set >> i & 1) && n >= 0 && choice &&
+            choice->fate != MIGRATION_FATE_LEFT_OFF) {
+            sent |= 1ULL << n;
+        }
+    }
+    return sent;
+}
+
+/* What is needed now has to be valid on both sides */
+static void agree_combinations(MigrationAgreement *a,
+                               const MigrationChoice *top,
+                               const MigrationDeviceFacts *device,
+                               const MigrationCombinationFacts *here,
+                               const MigrationCombinationFacts *there)
+{
+    for (unsigned i = 0; i < here->needed->len; i++) {
+        uint64_t set = g_array_index(here->needed, uint64_t, i);
+        g_autofree char *why = NULL;
+
+        if (!combinations_allow(here->valid, set)) {
+            why = combinations_refusal(here->valid, here->structure, set);
+            remark(a, device, true, "%s, on the source itself", why);
+            continue;
+        }
+        set = there ? set_there(top, here, there, set) : 0;
+        if (there && !combinations_allow(there->valid, set)) {
+            why = combinations_refusal(there->valid, here->structure, set);
+            remark(a, device, true, "%s, on the destination", why);
+        }
+    }
+}
+
+/* For a state and all that is in it */
+static void agree_all_combinations(MigrationAgreement *a,
+                                   const MigrationChoice *top,
+                                   const MigrationDeviceFacts *device,
+                                   const MigrationStateFacts *here,
+                                   const MigrationStateFacts *there)
+{
+    for (unsigned i = 0; i < here->combinations->len; i++) {
+        const MigrationCombinationFacts *c = here->combinations->pdata[i];
+
+        agree_combinations(a, top, device, c,
+                           migration_facts_find_combinations(there,
+                                                             c->structure));
+    }
+    for (unsigned i = 0; i < here->subsections->len; i++) {
+        const MigrationStateFacts *sub = here->subsections->pdata[i];
+
+        agree_all_combinations(a, top, device, sub,
+                               migration_facts_find_subsection(there,
+                                                               sub->name));
+    }
+}
+
 static void agree_device(MigrationAgreement *a,
                          const MigrationDeviceFacts *device,
                          const MigrationDeviceFacts *partner)
@@ -425,6 +503,8 @@ static void agree_device(MigrationAgreement *a,
                 partner ? &partner->state : NULL);
     if (partner && choice->fate == MIGRATION_FATE_SENT) {
         agree_subsections(a, choice, device, &device->state, &partner->state);
+        agree_all_combinations(a, choice, device, &device->state,
+                               &partner->state);
     }
     if (partner && partner->expected && !device->state.needed) {
         remark(a, device, false, "its state is not sent as it is now, and the "

@@ -17,6 +17,7 @@
 #include "conversation.h"
 #include "migration/compat/collect.h"
 #include "migration/compat/peer.h"
+#include "migration/compat/stored.h"
 #include "migration/migration.h"
 #include "migration/postcopy-ram.h"
 #include "migration/qemu-file.h"
@@ -158,6 +159,10 @@ int migration_peer_get_header(QEMUFile *f)
         qemu_file_set_error_obj(f, -EINVAL, err);
         return -EINVAL;
     }
+    if (!migration_stored_arrived(sc, &err)) {
+        qemu_file_set_error_obj(f, -EINVAL, err);
+        return -EINVAL;
+    }
     ret = destination_gets(f, sc, migration_stream_get_header,
                            "the source's hello and configuration");
     if (!ret && !destination_knows(conversation_get(), &err)) {
@@ -183,6 +188,19 @@ static bool destination_says(MigrationIncomingState *mis,
 
     QEMU_LOCK_GUARD(&mis->rp_mutex);
     return conversation_put(sc, message, detail, text, errp);
+}
+
+bool migration_peer_put_verdict(const GByteArray *payload, Error **errp)
+{
+    MigrationIncomingState *mis = migration_incoming_get_current();
+    StreamChannel *sc = stream_channel_of(mis->from_src_file);
+
+    QEMU_LOCK_GUARD(&mis->rp_mutex);
+    if (!mis->to_src_file) {
+        return true;
+    }
+    return stream_channel_put_notice(sc, STREAM_RECORD_VERDICT, payload->data,
+                                     payload->len, errp);
 }
 
 /* How far loading has come, by what was read last */

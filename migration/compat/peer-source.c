@@ -17,6 +17,7 @@
 #include "sysemu/runstate.h"
 #include "conversation.h"
 #include "migration/compat/agreement.h"
+#include "migration/compat/check.h"
 #include "migration/compat/collect.h"
 #include "migration/compat/peer.h"
 #include "migration/compat/selector.h"
@@ -36,7 +37,7 @@
 
 static char *source_uri;
 static bool source_deaf;        /* the return path is over */
-static bool source_cancelled;
+static bool source_cancelled;   /* read by any thread */
 static bool source_ran;         /* when a postcopy began */
 static const char *source_awaits;       /* what, in words; NULL if nothing */
 
@@ -63,7 +64,7 @@ void migration_peer_start(const char *uri)
     g_free(source_uri);
     source_uri = g_strdup(uri);
     source_deaf = false;
-    source_cancelled = false;
+    qatomic_set(&source_cancelled, false);
     source_awaits = HELLO;
 }
 
@@ -80,13 +81,18 @@ bool migration_peer_answers(MigrationState *s)
  * Ends the connection, which wakes whoever reads or writes there.  The file is
  * left to them: it must not get an error in the middle of a structure.
  */
-static void source_hang_up(MigrationState *s)
+static void source_shut_down(MigrationState *s, QIOChannelShutdown how)
 {
     QEMU_LOCK_GUARD(&s->qemu_file_lock);
     if (s->to_dst_file) {
-        qio_channel_shutdown(migration_stream_transport(s->to_dst_file),
-                             QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
+        qio_channel_shutdown(migration_stream_transport(s->to_dst_file), how,
+                             NULL);
     }
+}
+
+static void source_hang_up(MigrationState *s)
+{
+    source_shut_down(s, QIO_CHANNEL_SHUTDOWN_BOTH);
 }
 
 /* Listening */
@@ -176,6 +182,13 @@ static bool source_hears(MigrationConversation *c, StreamChannel *sc,
     return false;
 }
 
+static const MigrationPeerPages *source_pages;
+
+void migration_peer_set_pages(const MigrationPeerPages *pages)
+{
+    source_pages = pages;
+}
+
 bool source_notice(MigrationConversation *c, StreamChannel *sc, uint16_t type,
                    const GByteArray *payload, Error **errp)
 {
@@ -196,9 +209,17 @@ bool source_notice(MigrationConversation *c, StreamChannel *sc, uint16_t type,
         }
     }
     QEMU_LOCK_GUARD(&c->lock);
-    ok = type == STREAM_RECORD_HELLO
-        ? source_hears_hello(c, sc, payload, errp)
-        : source_hears(c, sc, &heard, errp);
+    switch (type) {
+    case STREAM_RECORD_HELLO:
+        ok = source_hears_hello(c, sc, payload, errp);
+        break;
+    case STREAM_RECORD_VERDICT:
+        ok = source_pages->verdict(payload, errp);
+        break;
+    default:
+        ok = source_hears(c, sc, &heard, errp);
+        break;
+    }
     qemu_cond_broadcast(&c->changed);
     return ok;
 }
@@ -221,7 +242,7 @@ void migration_peer_deaf(MigrationState *s, QEMUFile *rp)
     qemu_file_get_error_obj(rp, &err);
     /* What comes later is for the hand-over to judge, or for version 3 */
     if ((err || s->rp_state.error) && matters && !migration_peer_took() &&
-        !source_cancelled) {
+        !qatomic_read(&source_cancelled)) {
         if (err) {
             error_prepend(&err, "the destination answers no more: expected "
                           "%s: ", what);
@@ -263,7 +284,8 @@ bool source_wait(MigrationState *s, MigrationConversation *c,
     QEMU_LOCK_GUARD(&c->lock);
     source_awaits = what;
     while (!condition(c)) {
-        if (c->handover == MIGRATION_HANDOVER_REFUSED || source_cancelled) {
+        if (c->handover == MIGRATION_HANDOVER_REFUSED ||
+            qatomic_read(&source_cancelled)) {
             break;
         }
         if (source_deaf) {
@@ -296,6 +318,27 @@ static void source_fails(MigrationState *s, Error *err)
     qemu_mutex_unlock_iothread();
 }
 
+typedef bool SourceSaid(void);
+static SourceSaid *source_said;
+
+static bool source_has_said(MigrationConversation *c)
+{
+    return source_said();
+}
+
+bool migration_peer_wait(bool (*said)(void), const char *what, Error **errp)
+{
+    source_said = said;
+    return source_wait(migrate_get_current(), conversation_get(),
+                       source_has_said, what, errp);
+}
+
+void migration_peer_locked(void (*func)(void *opaque), void *opaque)
+{
+    QEMU_LOCK_GUARD(&conversation_get()->lock);
+    func(opaque);
+}
+
 /* The hello */
 
 static bool source_greet(MigrationState *s, MigrationConversation *c,
@@ -303,6 +346,7 @@ static bool source_greet(MigrationState *s, MigrationConversation *c,
 {
     StreamChannel *sc = stream_channel_of(s->to_dst_file);
     g_autoptr(MigrationFacts) facts = NULL;
+    bool fits;
 
     WITH_QEMU_LOCK_GUARD(&c->lock) {
         source_awaits = HELLO;
@@ -327,8 +371,9 @@ static bool source_greet(MigrationState *s, MigrationConversation *c,
     }
     qemu_mutex_lock_iothread();
     migration_agreement_set(c->agreement);
+    fits = migration_check_agreed(errp);
     qemu_mutex_unlock_iothread();
-    return true;
+    return fits;
 }
 
 /* Sends all up to what both sides have to have agreed upon */
@@ -383,8 +428,10 @@ bool migration_peer_took(void)
 
 bool migration_peer_cancel(void)
 {
-    source_cancelled |= !migration_peer_took();
-    return source_cancelled;
+    if (!migration_peer_took()) {
+        qatomic_set(&source_cancelled, true);
+    }
+    return qatomic_read(&source_cancelled);
 }
 
 /*
@@ -397,7 +444,8 @@ static bool source_commit(MigrationConversation *c)
 
     qemu_mutex_lock_iothread();
     WITH_QEMU_LOCK_GUARD(&c->lock) {
-        if (!source_cancelled && c->handover == MIGRATION_HANDOVER_LOADED) {
+        if (!qatomic_read(&source_cancelled) &&
+            c->handover == MIGRATION_HANDOVER_LOADED) {
             c->handover = MIGRATION_HANDOVER_COMMITTED;
             committed = true;
         }
@@ -438,6 +486,10 @@ bool migration_peer_hand_over(MigrationState *s)
         if (c->handover == MIGRATION_HANDOVER_AGREED) {
             c->handover = MIGRATION_HANDOVER_WAITING;
         }
+    }
+    /* Who waits for the rest of what could not be saved has to hear of it */
+    if (qemu_file_get_error(s->to_dst_file)) {
+        source_shut_down(s, QIO_CHANNEL_SHUTDOWN_WRITE);
     }
     if (!source_wait(s, c, source_has_loaded, "the destination's word that it "
                      "has loaded everything", &err) || !source_commit(c)) {
@@ -484,6 +536,12 @@ void migration_peer_postcopy(void)
     source_ran = runstate_is_running();
 }
 
+void migration_peer_keep(MigrationState *s)
+{
+    s->vm_was_running = source_ran;
+    migration_peer_failed(s);
+}
+
 bool migration_peer_take_back(MigrationState *s)
 {
     Error *err = NULL;
@@ -499,8 +557,7 @@ bool migration_peer_take_back(MigrationState *s)
         source_fails(s, err);
         return false;
     }
-    s->vm_was_running = source_ran;
-    migration_peer_failed(s);
+    migration_peer_keep(s);
     return true;
 }
 

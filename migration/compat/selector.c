@@ -15,6 +15,7 @@
 #include "conversation.h"
 #include "migration/compat/peer.h"
 #include "migration/compat/selector.h"
+#include "migration/compat/stored.h"
 #include "migration/stream/channel.h"
 #include "migration/stream/file.h"
 #include "migration/stream/tls.h"
@@ -146,7 +147,7 @@ const PropertyInfo qdev_prop_stream_version = {
     .set_default_value = set_default_stream_version,
 };
 
-static bool migration_runs(void)
+bool migration_stream_runs(void)
 {
     MigrationIncomingState *mis = migration_incoming_get_current();
 
@@ -162,7 +163,7 @@ bool migration_stream_check_version(const MigrationStreamVersion *version,
         return false;
     }
     if (version_from_qapi(version) != migrate_get_current()->stream_version &&
-        migration_runs()) {
+        migration_stream_runs()) {
         error_setg(errp, "Parameter 'stream-version' cannot be changed while "
                    "a migration runs");
         return false;
@@ -207,6 +208,7 @@ static QEMUFile *new_stream(QIOChannel *ioc, bool outgoing, int64_t version,
     sc = version == STREAM_VERSION ? stream_channel_new(ioc, outgoing)
                                    : stream_channel_new_passing(ioc, outgoing);
     stream_channel_set_index(sc, index);
+    migration_stored_begin(sc);
     return new_file(QIO_CHANNEL(sc), outgoing);
 }
 
@@ -302,8 +304,30 @@ QEMUFile *migration_stream_pages_input(QIOChannel *ioc)
                      migration_incoming_get_current()->from_src_file);
 }
 
+/*
+ * In version 3 a destination waits for ever for the channel for urgent pages to
+ * say which one of multifd's it is
+ */
+static bool check_channels(Error **errp)
+{
+    if (selected() != STREAM_VERSION_LEGACY || !migrate_use_multifd() ||
+        !migrate_postcopy_preempt()) {
+        return true;
+    }
+    error_setg(errp, "Migration stream version 3 cannot go over channels of "
+               "'multifd' and of 'postcopy-preempt': expected only one of "
+               "these capabilities, got both");
+    error_append_hint(errp, "Switch one of them off with "
+                      "migrate_set_capability, or set the migration parameter "
+                      "'stream-version' to 4 on both sides.\n");
+    return false;
+}
+
 bool migration_stream_check(const char *uri, Error **errp)
 {
+    if (!check_channels(errp)) {
+        return false;
+    }
     if (selected() != STREAM_VERSION || !strstart(uri, "rdma:", NULL)) {
         return true;
     }

@@ -19,4 +19,14 @@
  */
 void migration_agreement_set(const MigrationAgreement *agreement);
 
+/**
+ * migration_agreement_version: at which version a device is saved
+ *
+ * @version: that it is saved at without an agreement
+ *
+ * Called with the BQL held.
+ */
+int migration_agreement_version(const char *device, uint32_t instance_id,
+                                int version);
+
 #endif

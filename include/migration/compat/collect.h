@@ -28,6 +28,27 @@
 MigrationFacts *migration_facts_collect(void);
 
 /**
+ * migration_facts_add_details: say of each device what the other side need not
+ * know
+ *
+ * Where it is in QOM, why it is saved at its version, and how large its state
+ * is if that can be told: a device is prepared for being saved, as it would be
+ * while the guest is stopped.
+ *
+ * @facts: of this QEMU, as collected
+ *
+ * Called with the BQL held.
+ */
+void migration_facts_add_details(MigrationFacts *facts);
+
+/**
+ * migration_facts_collect_loading: what this QEMU can load
+ *
+ * The same as on a destination, also while a guest is here.
+ */
+MigrationFacts *migration_facts_collect_loading(void);
+
+/**
  * migration_facts_add_dropped: say that what is to be dropped can be taken
  *
  * @facts: of this destination

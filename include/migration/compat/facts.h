@@ -15,6 +15,8 @@
 #include "qemu/units.h"
 #include "qapi/qapi-types-machine-config.h"
 #include "qapi/qmp/qdict.h"
+#include "migration/stream/stored.h"
+#include "migration/compat/combinations.h"
 
 /* Limits on what is read; more is refused */
 #define MIGRATION_FACTS_SIZE_MAX (16 * MiB)
@@ -23,15 +25,26 @@
 /* Of subsections of one state, features, versions of the stream, differences */
 #define MIGRATION_FACTS_LIST_MAX 1024
 
+/* Which subsections of a structure go together, by their whole names */
+typedef struct MigrationCombinationFacts {
+    char *structure;            /* its name */
+    Combinations *valid;
+    GArray *needed;             /* of uint64_t: sets that it has now */
+} MigrationCombinationFacts;
+
 /* What is saved and loaded as one: a device, or a subsection */
 typedef struct MigrationStateFacts {
     char *name;
     uint32_t version;           /* the newest that is known */
     uint32_t minimum_version;   /* the oldest that can be loaded */
     uint32_t minimum_saved;     /* the oldest that can be saved */
+    bool has_saved;
+    uint32_t saved;             /* is saved at, if not at the newest */
     bool optional;              /* who does not know it may pass over it */
     bool needed;                /* it would be sent now */
     GPtrArray *subsections;     /* of MigrationStateFacts */
+    /* Of MigrationCombinationFacts: its own, and of structures in it */
+    GPtrArray *combinations;
 } MigrationStateFacts;
 
 typedef struct MigrationDeviceFacts {
@@ -41,8 +54,13 @@ typedef struct MigrationDeviceFacts {
     /* Other names that its state may come under, when it loads */
     char *alias;                /* NULL if none */
     uint32_t alias_instance;
+    const char *saved_why;      /* static; NULL if not said */
+    char *lost;                 /* of a guest by that version; NULL: nothing */
+    char *qom_path;             /* NULL if not known */
+    uint64_t size;              /* of its state, in bytes; 0 if not known */
     bool has_legacy_instance;
     uint32_t legacy_instance;
+    GPtrArray *stored;          /* of StreamStored: in the file; NULL if none */
 } MigrationDeviceFacts;
 
 typedef struct MigrationFeatureFacts {
@@ -119,6 +137,44 @@ MigrationStateFacts *migration_facts_add_subsection(MigrationStateFacts *state,
 MigrationStateFacts *
 migration_facts_find_subsection(const MigrationStateFacts *state,
                                 const char *name);
+
+/**
+ * migration_facts_add_combinations: a structure of a state says what is valid
+ *
+ * @structure: 1 to 255 bytes; copied
+ * @valid: taken
+ *
+ * Returns: them, which @state owns; no set is known to be needed.
+ */
+MigrationCombinationFacts *
+migration_facts_add_combinations(MigrationStateFacts *state,
+                                 const char *structure, Combinations *valid);
+
+/**
+ * migration_facts_find_combinations: what does a structure say is valid?
+ *
+ * @state: NULL has none
+ *
+ * Returns: them, which are @state's, or NULL.
+ */
+MigrationCombinationFacts *
+migration_facts_find_combinations(const MigrationStateFacts *state,
+                                  const char *structure);
+
+/**
+ * migration_facts_need: one of those structures has these subsections now
+ *
+ * @set: its numbers are those of @c->valid
+ */
+void migration_facts_need(MigrationCombinationFacts *c, uint64_t set);
+
+/**
+ * migration_facts_check: can all be saved that is needed?
+ *
+ * @errp: set to what is not valid, or would get lost, with its device and
+ * instance
+ */
+bool migration_facts_check(const MigrationFacts *facts, Error **errp);
 
 /**
  * migration_facts_find_feature: is a feature there?

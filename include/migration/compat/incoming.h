@@ -14,6 +14,7 @@
 #ifndef MIGRATION_COMPAT_INCOMING_H
 #define MIGRATION_COMPAT_INCOMING_H
 
+#include "io/channel.h"
 #include "qapi/qapi-types-migration.h"
 
 /**
@@ -42,6 +43,21 @@ unsigned migration_incoming_try(void);
  * migration_incoming_connected: the first connection of a source is there
  */
 void migration_incoming_connected(void);
+
+/**
+ * migration_incoming_await: a connection is there, others have to come
+ *
+ * @ioc: the one that is there; nobody reads it to its end until all are
+ *
+ * When it ends, and the others have not come 'peer-timeout' later, the try has
+ * failed.  In version 3 they are waited for.
+ */
+void migration_incoming_await(QIOChannel *ioc);
+
+/**
+ * migration_incoming_complete: all connections are there
+ */
+void migration_incoming_complete(void);
 
 /**
  * migration_incoming_not_connected: a connection came to nothing
@@ -80,8 +96,8 @@ void migration_incoming_failed(Error *err);
  *
  * @err: why
  *
- * For any thread.  A load that has begun finds out when it needs the channel;
- * one that waits for its channels ends here.
+ * For any thread.  A load that has begun ends when it reads on, in version 3
+ * when it needs the channel; one that waits for its channels ends here.
  */
 void migration_incoming_channel_failed(const Error *err);
 

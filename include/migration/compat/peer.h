@@ -86,7 +86,42 @@ typedef struct MigrationPeerMachine {
  */
 void migration_peer_set_machine(const MigrationPeerMachine *machine);
 
+/* What takes the destination's verdicts on the pages that it got */
+typedef struct MigrationPeerPages {
+    /**
+     * verdict: a VERDICT record has come
+     *
+     * With what migration_peer_wait() looks at locked.
+     *
+     * Returns: %true, or %false with @errp set.
+     */
+    bool (*verdict)(const GByteArray *payload, Error **errp);
+} MigrationPeerPages;
+
+/**
+ * migration_peer_set_pages: who that is
+ *
+ * Before any migration begins.
+ */
+void migration_peer_set_pages(const MigrationPeerPages *pages);
+
 /* The source */
+
+/**
+ * migration_peer_wait: wait for the destination to say something
+ *
+ * At most 'peer-timeout'.  For the migration thread.
+ *
+ * @said: whether it has; asked with that locked
+ * @what: that is, a static string, for the message
+ *
+ * Returns: %true, or %false; then @errp is set unless it was refused or
+ * cancelled.
+ */
+bool migration_peer_wait(bool (*said)(void), const char *what, Error **errp);
+
+/* Runs @func with that locked */
+void migration_peer_locked(void (*func)(void *opaque), void *opaque);
 
 /**
  * migration_peer_start: an outgoing migration begins
@@ -165,6 +200,13 @@ bool migration_peer_cancel(void);
 void migration_peer_postcopy(void);
 
 /**
+ * migration_peer_keep: a postcopy ends before the destination could run
+ *
+ * The guest runs on if it ran.
+ */
+void migration_peer_keep(struct MigrationState *s);
+
+/**
  * migration_peer_take_back: can a postcopy that failed end here?
  *
  * It can when the destination says that it never ran the guest, and all of its
@@ -216,6 +258,15 @@ int migration_peer_answer(QEMUFile *f);
  * Returns: 0, or a negative errno value with the file's error set.
  */
 int migration_peer_get_header(QEMUFile *f);
+
+/**
+ * migration_peer_put_verdict: send a VERDICT record
+ *
+ * Nothing is sent where there is no source that listens, as in a file.
+ *
+ * Returns: %true, or %false with @errp set.
+ */
+bool migration_peer_put_verdict(const GByteArray *payload, Error **errp);
 
 /**
  * migration_peer_accept: everything is loaded; wait until the guest is given

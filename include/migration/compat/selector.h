@@ -62,6 +62,11 @@ void migration_stream_set_version(const MigrationStreamVersion *version);
  */
 bool migration_stream_may_be_v4(void);
 
+/**
+ * migration_stream_runs: does a migration run, in whichever direction?
+ */
+bool migration_stream_runs(void);
+
 /*
  * The functions below make files of the version that is selected, of which
  * the caller closes each with qemu_fclose().  Each takes the transport, and
@@ -94,7 +99,8 @@ QEMUFile *migration_stream_pages_output(QIOChannel *ioc);
 QEMUFile *migration_stream_pages_input(QIOChannel *ioc);
 
 /**
- * migration_stream_check: can the selected version go over that transport?
+ * migration_stream_check: can the selected version go over that transport, and
+ * over the channels of the capabilities that are set?
  *
  * @uri: where the stream goes to or comes from
  *
