@@ -22,18 +22,20 @@
 static const char *const not_of_the_model[] = {
     "apic-id", "check", "core-id", "die-id", "enforce", "hotplugged",
     "node-id", "realized", "socket-id", "start-powered-off", "thread-id",
+    "vmstate-version",
 };
 
 static bool add_global(void *tail, QemuOpts *opts, Error **errp)
 {
     const char *driver = qemu_opt_get(opts, "driver");
+    const char *property = qemu_opt_get(opts, "property");
     MachineConfigGlobal *global;
 
     /* How a machine is moved is no part of it */
-    if (strcmp(driver, "migration")) {
+    if (strcmp(driver, "migration") && strcmp(property, "vmstate-version")) {
         global = g_new0(MachineConfigGlobal, 1);
         global->driver = g_strdup(driver);
-        global->property = g_strdup(qemu_opt_get(opts, "property"));
+        global->property = g_strdup(property);
         global->value = g_strdup(qemu_opt_get(opts, "value"));
         QAPI_LIST_APPEND(*(MachineConfigGlobalList ***)tail, global);
     }

@@ -214,9 +214,25 @@ static bool is_loader(const MachineConfigDevice *device)
     return compare_listed(loaders, device->driver);
 }
 
+/* What the guest has not used can be missing where it goes */
 static Weight missing_weight(const MachineConfigDevice *device)
 {
-    return is_loader(device) ? WEIGHT_REMARK : WEIGHT_FATAL;
+    return is_loader(device) || device->unused ? WEIGHT_REMARK : WEIGHT_FATAL;
+}
+
+bool compare_is_unused(const Comparison *c, const char *driver)
+{
+    bool found = false;
+
+    for (MachineConfigDeviceList *l = c->source->devices; l; l = l->next) {
+        if (!strcmp(l->value->driver, driver)) {
+            if (!l->value->unused) {
+                return false;
+            }
+            found = true;
+        }
+    }
+    return found;
 }
 
 static char *device_advice(const Comparison *c,
@@ -370,7 +386,8 @@ static char *drop_advice(const Comparison *c,
 
 /*
  * Is it to be told that the other side has no such device?  Not of the parts
- * of one that is missing, nor of the board's CPUs, which are compared as such.
+ * of one that is missing, nor of what is on one that was never used, nor of the
+ * board's CPUs, which are compared as such.
  */
 static bool is_missing(const Side *side, const MachineConfigDevice *device)
 {
@@ -385,6 +402,10 @@ static bool is_missing(const Side *side, const MachineConfigDevice *device)
         return false;
     }
     parent = parent_of(side, device);
+    if (parent && parent->unused &&
+        !g_hash_table_contains(side->match, parent)) {
+        return false;
+    }
     return device->origin == MACHINE_CONFIG_ORIGIN_USER || !parent ||
            g_hash_table_contains(side->match, parent);
 }
@@ -406,14 +427,15 @@ static void compare_missing(Comparison *c, const Side *here, const Side *there)
         } else {
             other = NULL;
         }
-        compare_note(c, device, missing_weight(device),
+        compare_note(c, device, other ? WEIGHT_FATAL : missing_weight(device),
                      g_strdup(other ? "driver" : "device"),
                      device_value(device), device_value(other),
                      add_advice(c, device));
     }
     for (MachineConfigDeviceList *l = there->devices; l; l = l->next) {
         if (is_missing(there, l->value)) {
-            compare_note(c, l->value, missing_weight(l->value),
+            compare_note(c, l->value, is_loader(l->value) ? WEIGHT_REMARK
+                                                          : WEIGHT_FATAL,
                          g_strdup("device"), NULL, device_value(l->value),
                          drop_advice(c, l->value));
         }

@@ -82,6 +82,9 @@ bool compare_listed(const char *const *names, const char *name);
  */
 char *compare_shown_options(const Comparison *c, bool reverse);
 
+/* Has the source devices of that kind, which its guest has not used? */
+bool compare_is_unused(const Comparison *c, const char *driver);
+
 /* All about devices, and what stands behind them */
 void compare_devices(Comparison *c);
 

@@ -28,6 +28,14 @@ static const char *const board_remarks[] = {
 /* Of the board's properties, those that are compared by their members */
 static const char *const board_apart[] = { "memory", NULL };
 
+/* Switches of the board, and the device that there is if one is on */
+static const struct {
+    const char *property;
+    const char *driver;
+} switches[] = {
+    { "hpet", "hpet" },
+};
+
 /* Options that show elsewhere: by what they make, a device or a property */
 static const char *const options_shown[] = {
     "audio", "boot", "drive", "global", "net", "nic", "parallel", "serial",
@@ -80,6 +88,29 @@ static char *board_advice(const Comparison *c,
     }
     text = compare_option(value);
     return g_strdup_printf("start with -machine %s=%s", name, text);
+}
+
+/*
+ * The board's properties.  A switch for what the guest has not used shows in
+ * that there is no such device, and is no more than that.
+ */
+static void compare_board(Comparison *c)
+{
+    g_autoptr(GPtrArray) skip = g_ptr_array_new();
+
+    for (const char *const *name = board_apart; *name; name++) {
+        g_ptr_array_add(skip, (gpointer)*name);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
+        if (compare_is_unused(c, switches[i].driver)) {
+            g_ptr_array_add(skip, (gpointer)switches[i].property);
+        }
+    }
+    g_ptr_array_add(skip, NULL);
+    compare_members(c, NULL, "", c->source->board->properties,
+                    c->destination->board->properties,
+                    (const char *const *)skip->pdata, board_weight,
+                    board_advice);
 }
 
 static const char *guest_type(const MachineConfigBoard *board)
@@ -459,9 +490,7 @@ MachineDifferenceList *machine_config_compare(MachineConfig *source,
         compare_accelerator(&c);
         compare_cpu(&c);
         compare_memory(&c);
-        compare_members(&c, NULL, "", source->board->properties,
-                        destination->board->properties, board_apart,
-                        board_weight, board_advice);
+        compare_board(&c);
         compare_options(&c, false);
         compare_options(&c, true);
         compare_numa(&c);

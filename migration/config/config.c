@@ -60,7 +60,8 @@ static const Known known_ram_block[] = {
 
 static const Known known_device[] = {
     { "path" }, { "driver" }, { "id" }, { "bus" }, { "address" },
-    { "origin" }, { "hotplugged" }, { "properties", .object = true },
+    { "origin" }, { "hotplugged" }, { "unused" },
+    { "properties", .object = true },
     { "host-properties", .object = true }, { "set" }, { }
 };
 

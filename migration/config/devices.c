@@ -16,11 +16,14 @@
 #include "hw/scsi/scsi.h"
 #include "hw/sysbus.h"
 #include "hw/usb.h"
+#include "migration/stream/unused.h"
+#include "migration/vmstate.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qnum.h"
 #include "qapi/qmp/qstring.h"
 #include "qapi/util.h"
 #include "qom/qom-qobject.h"
+#include "sysemu/runstate.h"
 #include "collect-parts.h"
 
 /* A device, and when it, or what it is on, was asked for */
@@ -340,6 +343,7 @@ static void read_device(Walk *walk, DeviceState *dev, const QDict *given,
 }
 
 static void walk_bus(Walk *walk, BusState *bus);
+static bool is_unused(DeviceState *dev);
 
 static void add_device(Walk *walk, DeviceState *dev, const char *address,
                        const QDict *given)
@@ -360,6 +364,7 @@ static void add_device(Walk *walk, DeviceState *dev, const char *address,
     device->has_address = address;
     device->address = g_strdup(address);
     device->has_hotplugged = device->hotplugged = dev->hotplugged;
+    device->has_unused = device->unused = is_unused(dev);
     if (object_dynamic_cast(OBJECT(dev), TYPE_CPU)) {
         read_cpu(dev, find_place(dev), device);
     } else {
@@ -369,6 +374,15 @@ static void add_device(Walk *walk, DeviceState *dev, const char *address,
     for (guint i = 0; i < below->len; i++) {
         walk_bus(walk, below->pdata[i]);
     }
+}
+
+/* A device that awaits its state is none that the guest has left alone */
+static bool is_unused(DeviceState *dev)
+{
+    const VMStateDescription *vmsd = qdev_get_vmsd(dev);
+
+    return vmsd && !runstate_check(RUN_STATE_INMIGRATE) &&
+           migration_stream_unused(vmsd, dev);
 }
 
 /* USB storage hands its drive on to a part of it, and then has none */

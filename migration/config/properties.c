@@ -43,6 +43,8 @@ static const char *const left_out[] = {
     "MCFG", "above-4g-mem-size", "attached", "below-4g-mem-size",
     "cpu-hotplug-legacy", "hotplugged", "realized", "rtc-time", "smb_io_base",
     "start-powered-off",
+    /* how it is moved */
+    "vmstate-version",
     /* a secret */
     "osk",
 };

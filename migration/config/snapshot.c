@@ -15,6 +15,8 @@
 #include "block/snapshot.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
+#include "migration/channel-block.h"
+#include "migration/compat/stored.h"
 #include "migration/config/travel.h"
 #include "migration/stream/map.h"
 #include "migration/stream/reader.h"
@@ -99,14 +101,28 @@ BlockDriverState *machine_snapshot_open(BlockDriverState *bs, const char *name,
     return view;
 }
 
+/* All but the memory is looked through, as long as there is a way back */
+static bool snapshot_look(BlockDriverState *view, GByteArray *facts,
+                          Error **errp)
+{
+    QIOChannel *ioc = QIO_CHANNEL(qio_channel_block_new(view));
+    bool good = migration_stored_look(ioc, facts, errp);
+
+    object_unref(OBJECT(ioc));
+    return good;
+}
+
 bool machine_travel_check_snapshot(BlockDriverState *bs, const char *name,
                                    Error **errp)
 {
     ERRP_GUARD();
     AioContext *context = bdrv_get_aio_context(bs);
     g_autoptr(MachineConfig) config = NULL;
+    g_autoptr(GByteArray) facts = g_byte_array_new();
     BlockDriverState *view;
-    bool there = true;
+    bool there = true, good = false;
+
+    migration_stored_forget();
 
     aio_context_acquire(context);
     /* The guest may run, and is not to write into what is read here */
@@ -114,6 +130,7 @@ bool machine_travel_check_snapshot(BlockDriverState *bs, const char *name,
     view = machine_snapshot_open(bs, name, errp);
     if (view) {
         config = machine_snapshot_read(view, &there, errp);
+        good = config && snapshot_look(view, facts, errp);
         bdrv_unref(view);
     }
     bdrv_drained_end(bs);
@@ -124,7 +141,8 @@ bool machine_travel_check_snapshot(BlockDriverState *bs, const char *name,
         *errp = NULL;
         return true;
     }
-    if (!config || !machine_travel_compare(config, errp)) {
+    if (!good || !machine_travel_compare(config, errp) ||
+        !migration_stored_expect(facts, errp)) {
         error_prepend(errp, "Cannot load the snapshot: ");
         return false;
     }

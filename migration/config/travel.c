@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-machine-config.h"
 #include "migration/compat/peer.h"
+#include "migration/compat/stored.h"
 #include "migration/config/adopt.h"
 #include "migration/config/collect.h"
 #include "migration/config/compare.h"
@@ -213,6 +214,7 @@ void machine_travel_class_init(ObjectClass *klass)
     qemu_mutex_init(&lock);
     machine_config_init();
     migration_stream_set_machine(&stream);
+    migration_stored_init();
     migration_peer_set_machine(&peer);
     object_class_property_add_enum(klass, "config-check", "MachineConfigCheck",
                                    &MachineConfigCheck_lookup, get_check,
