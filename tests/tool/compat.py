@@ -72,7 +72,8 @@ def older_version():
     """The destination knows an older state only; the other way round it
     takes what comes."""
     def change(_, device):
-        device['version'], device['minimum-version'] = 1, 1
+        device.update({'version': 1, 'minimum-version': 1,
+                       'saved-version': 1})
 
     old = changed(change)
     goes(one, old, f"device '{E1000}' (instance 0): its state is sent at "
@@ -84,7 +85,8 @@ def older_version():
 
 def no_version():
     def change(_, device):
-        device['version'], device['minimum-version'] = 7, 6
+        device.update({'version': 7, 'minimum-version': 6,
+                       'saved-version': 7})
 
     new = changed(change)
     cannot(one, new, E1000, 'no version in common',

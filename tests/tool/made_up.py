@@ -233,8 +233,10 @@ with Tap('qemu-vmstate and what nobody knows') as tap, \
     tap.case('a frame too short', bad_frame, PORTS, shorter)
     tap.case('a frame of another name', bad_frame, PORTS, renamed, "'ahci'",
              "'ahcj'")
-    tap.case('unknown flags', bad_frame, PORTS, with_flags(0x10),
+    tap.case('unknown flags', bad_frame, PORTS, with_flags(0x8000),
              'unknown flags')
+    tap.case('a structure that is not needed', bad_frame, PORTS,
+             with_flags(frames.SPARE), 'only a subsection can be')
     tap.case('an array instead of a structure', bad_frame, PORTS,
              with_flags(frames.ARRAY), 'ahci')
     tap.case('a structure instead of an array', bad_frame, PORTS, no_array,

@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 
-from harness.qemu import BUILT, ROOT, Qemu, environment, migrate, wait_for
+from harness.qemu import (BUILT, ROOT, WHOLE, Qemu, environment, migrate,
+                          wait_for)
 from harness.tap import check, equal
 
 TOOL = os.environ.get('QEMU_VMSTATE', f'{ROOT}/build/bin/qemu-vmstate')
@@ -68,9 +69,10 @@ def dump(*arguments, **options):
 
 
 def record(path, machine, *args, memory='16M', prepare=None):
-    """Writes the stream of a stopped machine to a file.  Returns what
-    query-migrate says, and what prepare() has returned for the machine."""
-    with Qemu(BUILT, '-S', '-m', memory, *args, machine=machine) as src:
+    """Writes the stream of a stopped machine to a file, with all that could
+    be in it.  Returns what query-migrate says, and what prepare() has returned
+    for the machine."""
+    with Qemu(BUILT, '-S', '-m', memory, *WHOLE, *args, machine=machine) as src:
         known = prepare and prepare(src)
         info = migrate(src, f'exec:cat > {path}')
         if 'stream' in info:

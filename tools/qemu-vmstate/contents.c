@@ -36,6 +36,7 @@ void contents_free(Contents *c)
         g_ptr_array_unref(c->sections);
         g_ptr_array_unref(c->skipped);
         qobject_unref(c->description);
+        migration_facts_free(c->facts);
         g_free(c);
     }
 }

@@ -11,6 +11,8 @@
 #define QEMU_VMSTATE_CONTENTS_H
 
 #include "qapi/qmp/qdict.h"
+#include "migration/compat/facts.h"
+#include "packets.h"
 #include "tool.h"
 
 /* Most device state that is kept, in bytes */
@@ -39,7 +41,7 @@ typedef struct Section {
 } Section;
 
 /* Records that belong to no section, by their type */
-#define OTHER_TYPES 17
+#define OTHER_TYPES 20
 
 typedef struct Other {
     uint64_t records;
@@ -58,12 +60,14 @@ typedef struct Contents {
     Other others[OTHER_TYPES];
     uint64_t records;
     uint64_t bytes;
+    PacketCounts packets;   /* of memory */
     uint64_t live_bytes;    /* version 3: all that is before the devices */
     uint64_t kept;          /* bytes of state */
     unsigned not_kept;      /* sections whose state was too much */
     GPtrArray *skipped;     /* names of what was optional and unknown */
     uint64_t skipped_more;  /* how many there were beyond these */
     QDict *description;     /* NULL if there is none */
+    MigrationFacts *facts;  /* NULL if there are none */
 } Contents;
 
 Contents *contents_new(void);

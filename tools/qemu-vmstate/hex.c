@@ -19,7 +19,7 @@ typedef struct Hex {
     uint64_t offset;        /* of what is read next */
     char *name;             /* of the section to show, or NULL for all */
     GHashTable *wanted;     /* ids of the sections of that name */
-    uint8_t payload[STREAM_PAYLOAD_MAX];
+    GByteArray *payload;    /* of the present record */
 } Hex;
 
 static bool hex_read(Hex *hex, uint8_t *data, size_t length, Error **errp)
@@ -81,12 +81,26 @@ static bool hex_wants(Hex *hex, const StreamRecord *record, bool first)
         return true;
     }
     if (stream_record_identifies(record->type) && first &&
-        stream_ident_decode(hex->payload, record->length, &ident, NULL) &&
+        stream_ident_decode(hex->payload->data, record->length, &ident,
+                            NULL) &&
         !strcmp(ident.name, hex->name)) {
         g_hash_table_add(hex->wanted, id);
     }
     return stream_record_has_section(record->type) &&
            g_hash_table_contains(hex->wanted, id);
+}
+
+/* What a record's checksum is of: its payload, or the head of that */
+static uint32_t hex_checksum(const Hex *hex, const StreamRecord *record)
+{
+    size_t length = record->length;
+
+    if (record->flags & STREAM_FLAG_HEAD) {
+        length = length < STREAM_HEAD_MIN
+                 ? 0 : MIN(ldl_be_p(hex->payload->data), length);
+        length = MIN(length, STREAM_HEAD_MAX);
+    }
+    return stream_crc32c(hex->payload->data, length);
 }
 
 static bool hex_record(Hex *hex, StreamRecord *record, Error **errp)
@@ -98,13 +112,16 @@ static bool hex_record(Hex *hex, StreamRecord *record, Error **errp)
     const char *type;
     uint32_t crc;
 
-    if (!hex_read(hex, wire, sizeof(wire), errp) ||
-        !stream_record_decode(wire, offset, record, errp) ||
-        !hex_read(hex, hex->payload, record->length, errp)) {
+    if (hex_read(hex, wire, sizeof(wire), errp) &&
+        stream_record_decode(wire, offset, record, errp)) {
+        g_byte_array_set_size(hex->payload, record->length);
+        hex_read(hex, hex->payload->data, record->length, errp);
+    }
+    if (*errp) {
         error_prepend(errp, "record at offset %" PRIu64 ": ", offset);
         return false;
     }
-    crc = stream_crc32c(hex->payload, record->length);
+    crc = hex_checksum(hex, record);
     if (!hex_wants(hex, record, first)) {
         return true;
     }
@@ -116,7 +133,7 @@ static bool hex_record(Hex *hex, StreamRecord *record, Error **errp)
                            record->flags, record->section_id, record->length,
                            crc == record->payload_crc ? "" : ", damaged");
     hex_lines(hex, offset, wire, sizeof(wire));
-    hex_lines(hex, offset + sizeof(wire), hex->payload,
+    hex_lines(hex, offset + sizeof(wire), hex->payload->data,
               MIN(record->length, SHOWN_MAX));
     if (record->length > SHOWN_MAX) {
         g_string_append_printf(hex->out, "%" PRIu32 " bytes more\n",
@@ -130,6 +147,7 @@ bool tool_hex(Source *source, const char *section, GString *out, Error **errp)
     g_autofree Hex *hex = g_new0(Hex, 1);
     g_autofree char *name = g_strdup(section);
     g_autoptr(GHashTable) wanted = g_hash_table_new(NULL, NULL);
+    g_autoptr(GByteArray) payload = g_byte_array_new();
     StreamRecord record = { .flags = STREAM_FLAG_LAST };
     uint8_t wire[STREAM_PREAMBLE_SIZE];
 
@@ -137,6 +155,7 @@ bool tool_hex(Source *source, const char *section, GString *out, Error **errp)
     hex->out = out;
     hex->name = name;
     hex->wanted = wanted;
+    hex->payload = payload;
     if (!hex_read(hex, wire, sizeof(wire), errp)) {
         return false;
     }

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/host-utils.h"
 #include "contents.h"
 
 /* How long the longest bar can be, in characters */
@@ -137,6 +138,13 @@ static void add_totals(GString *out, const Contents *c)
         g_string_append_printf(out, "%" PRIu64 " records, ", c->records);
     }
     g_string_append_printf(out, "%" PRIu64 " bytes (%s)\n", c->bytes, size);
+    if (c->packets.packets) {
+        g_string_append_printf(out, "memory: %" PRIu64 " packets in %" PRIu64
+                               " rounds, %" PRIu64 " pages and %" PRIu64
+                               " of zeros\n", c->packets.packets,
+                               c->packets.rounds, c->packets.pages,
+                               c->packets.zeros);
+    }
     for (i = 0; i < c->skipped->len; i++) {
         g_autofree char *name = printable(g_ptr_array_index(c->skipped, i));
 
@@ -154,6 +162,44 @@ static void add_totals(GString *out, const Contents *c)
     }
 }
 
+/* How many subsections a file has, and how many of them its guest needs */
+static void count_stored(const GPtrArray *inside, unsigned *all,
+                         unsigned *needed)
+{
+    for (unsigned i = 0; inside && i < inside->len; i++) {
+        const StreamStored *stored = inside->pdata[i];
+        uint64_t set = 0;
+
+        for (unsigned n = 0; n < stored->needed->len; n++) {
+            set |= g_array_index(stored->needed, uint64_t, n);
+        }
+        *all += stored->parts->len;
+        *needed += ctpop64(set);
+        for (unsigned n = 0; n < stored->parts->len; n++) {
+            const StreamStoredPart *part = stored->parts->pdata[n];
+
+            count_stored(part->inside, all, needed);
+        }
+    }
+}
+
+static void add_facts(GString *out, const MigrationFacts *facts)
+{
+    g_autofree char *version = printable(facts->qemu_version);
+    g_autofree char *package = printable(facts->qemu_package ?: "");
+    unsigned all = 0, needed = 0;
+
+    for (unsigned i = 0; i < facts->devices->len; i++) {
+        const MigrationDeviceFacts *device = facts->devices->pdata[i];
+
+        count_stored(device->stored, &all, &needed);
+    }
+    g_string_append_printf(out, "saved by QEMU %s%s%s%s, with %u subsections, "
+                           "%u of them needed\n", version,
+                           *package ? " (" : "", package, *package ? ")" : "",
+                           all, needed);
+}
+
 bool tool_info(Source *source, GString *out, Error **errp)
 {
     g_autoptr(Contents) c = contents_new();
@@ -169,6 +215,9 @@ bool tool_info(Source *source, GString *out, Error **errp)
     if (c->bytes) {
         add_table(out, c);
         add_totals(out, c);
+    }
+    if (c->facts) {
+        add_facts(out, c->facts);
     }
     return good;
 }

@@ -147,8 +147,23 @@ static bool check_machine(const GByteArray *json, Error **errp)
     return config;
 }
 
-static bool read_sections(Contents *c, StreamReader *r,
-                          GByteArray *description, Error **errp)
+/* Whatever came wrong of memory has come right when it ends */
+static bool check_packets(Packets *packets, StreamReader *r, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!packets_check(packets, errp)) {
+        g_autofree char *where = stream_reader_where(r);
+
+        error_prepend(errp, "%s: ", where);
+        return false;
+    }
+    return true;
+}
+
+static bool read_sections(Contents *c, StreamReader *r, Packets *packets,
+                          GByteArray *description, GByteArray *facts,
+                          Error **errp)
 {
     g_autoptr(GHashTable) by_id = g_hash_table_new(NULL, NULL);
     g_autoptr(GByteArray) configuration = g_byte_array_new();
@@ -170,6 +185,9 @@ static bool read_sections(Contents *c, StreamReader *r,
         } else if (type == STREAM_RECORD_VMDESCRIPTION) {
             sink.bytes = description;
             sink.most = DESCRIPTION_MAX;
+        } else if (type == STREAM_RECORD_FACTS) {
+            sink.bytes = facts;
+            sink.most = STREAM_FACTS_MAX;
         }
         assert(type < OTHER_TYPES);
         if (!read_section(c, r, &sink, &c->others[type], buffer, errp)) {
@@ -178,9 +196,13 @@ static bool read_sections(Contents *c, StreamReader *r,
         if (type == STREAM_RECORD_MACHINE && !check_machine(machine, errp)) {
             return false;
         }
+        if (type == STREAM_RECORD_SECTION_END &&
+            !check_packets(packets, r, errp)) {
+            return false;
+        }
     }
     note_machine(c, configuration);
-    return type == STREAM_RECORD_END;
+    return type == STREAM_RECORD_END && check_packets(packets, r, errp);
 }
 
 /* A loader does not look there, but a file has an end */
@@ -200,11 +222,22 @@ bool contents_read_v4(Contents *c, StreamReader *r, Source *source,
                       Error **errp)
 {
     g_autoptr(GByteArray) description = g_byte_array_new();
-    bool good = read_sections(c, r, description, errp);
+    g_autoptr(GByteArray) facts = g_byte_array_new();
+    g_autoptr(Packets) packets = packets_new(&c->packets);
+    bool good;
 
+    stream_reader_set_packet(r, packets_take, packets);
+    good = read_sections(c, r, packets, description, facts, errp);
     note_figures(c, r);
     if (!good || !check_end(c, source, errp)) {
         return false;
+    }
+    if (facts->len) {
+        c->facts = migration_facts_parse((char *)facts->data, facts->len,
+                                         errp);
+        if (!c->facts) {
+            return false;
+        }
     }
     if (description->len) {
         c->description = description_parse((char *)description->data,

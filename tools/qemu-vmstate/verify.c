@@ -52,6 +52,9 @@ bool tool_verify(Source *source, GString *out, Error **errp)
     if (c->records) {
         add_count(out, c->records, "record");
     }
+    if (c->packets.packets) {
+        add_count(out, c->packets.pages + c->packets.zeros, "page");
+    }
     add_count(out, c->bytes, "byte");
     if (c->skipped->len) {
         g_string_append_printf(out, ", %" PRIu64 " skipped",

@@ -79,6 +79,11 @@ static bool expect_frame(Walk *w, const char *name, uint16_t array,
         if (!read_frame(w, frame, errp)) {
             return false;
         }
+        if (frame->flags & STREAM_FRAME_SPARE) {
+            error_setg(errp, "'%s' is marked as not needed, which only a "
+                       "subsection can be", frame->name);
+            return false;
+        }
         if ((!name || !strcmp(frame->name, name)) &&
             (frame->flags & STREAM_FRAME_ARRAY) == array) {
             return true;
@@ -142,7 +147,7 @@ static bool walk_frame_body(Walk *w, const QDict *structure,
 
 /* One subsection; @seen has those that came before */
 static bool walk_subsection(Walk *w, const QDict *outer, const QList *known,
-                            GHashTable *seen, Error **errp)
+                            GHashTable *seen, bool *spare, Error **errp)
 {
     size_t length = w->path->len;
     const QDict *structure;
@@ -159,6 +164,12 @@ static bool walk_subsection(Walk *w, const QDict *outer, const QList *known,
         refuse_subsection(outer, known, frame.name, errp);
         return false;
     }
+    if (*spare && !(frame.flags & STREAM_FRAME_SPARE)) {
+        error_setg(errp, "subsection '%s' is needed and comes behind what is "
+                   "not: expected it before", frame.name);
+        return false;
+    }
+    *spare = frame.flags & STREAM_FRAME_SPARE;
     if (!g_hash_table_add(seen, (gpointer)structure)) {
         error_setg(errp, "subsection '%s' comes twice: expected it once",
                    frame.name);
@@ -179,13 +190,14 @@ static bool walk_subsections(Walk *w, const QDict *structure, uint32_t count,
                                                      "subsections"));
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     const QListEntry *entry;
+    bool spare = false;
     uint32_t i;
 
     if (w->json && known) {
         json_writer_start_object(w->json, "subsections");
     }
     for (i = 0; i < count; i++) {
-        if (!walk_subsection(w, structure, known, seen, errp)) {
+        if (!walk_subsection(w, structure, known, seen, &spare, errp)) {
             return false;
         }
     }
@@ -214,8 +226,17 @@ static bool walk_frame_body(Walk *w, const QDict *structure,
     if (!enter_frame(w, frame, errp)) {
         return false;
     }
+    if (frame->flags & STREAM_FRAME_UNUSED) {
+        if (w->json) {
+            json_writer_str(w->json, name, "unused");
+        }
+        return walk_leave(w, outer, errp);
+    }
     if (w->json) {
         json_writer_start_object(w->json, name);
+        if (frame->flags & STREAM_FRAME_SPARE) {
+            json_writer_bool(w->json, "not-needed", true);
+        }
     }
     if (!walk_fields(w, structure, errp) ||
         !walk_subsections(w, structure, frame->count, errp)) {
