@@ -3,14 +3,12 @@
 #
 # SPDX-License-Identifier: GPL-2.0-or-later
 
+# The build that is wanted: the plain one has no name.
 SANITIZE ?=
-ifneq ($(filter-out 0 no,$(SANITIZE)),)
-flag := --sanitize
-project := build/sanitize/project
-else
-flag :=
-project := build/project
-endif
+kind := $(if $(filter thread,$(SANITIZE)),tsan,\
+        $(if $(filter-out 0 no,$(SANITIZE)),sanitize))
+flag := $(kind:%=--%)
+project := build/$(kind:%=%/)project
 
 # One thing after the other; ninja does the rest on all cores.
 .NOTPARALLEL:
@@ -37,15 +35,23 @@ $(suites:%=check-%): check-%: ## a part of it
 	$(prepare) build run test $(filter fuzz,$*)
 	@$(check) $*
 
+check-device: ## DEVICE=NAME alone, SEED=1 or another; all without DEVICE
+	$(prepare) build run test
+	@$(ninja) check-device
+
 accept-wire-format: ## put what is sent now on record, in tests/wireformat
 	$(prepare) build run test
 	@$(ninja) accept-wire-format
+
+compat: ## what moves between the distribution's QEMU and ours, as a table
+	$(prepare) build run test
+	@$(ninja) compat
 
 fuzz: ## look for bytes that break it, FUZZ_SECONDS (3600) for each fuzzer
 	$(prepare) build run test fuzz
 	@$(ninja) fuzz
 
-bench: ## measure against the distribution's QEMU (ten minutes, quiet machine)
+bench: ## measure against the distribution's QEMU (an hour, quiet machine)
 	$(prepare) build run test
 	@$(ninja) bench
 
@@ -69,5 +75,5 @@ clean: ## remove build/, with all that was fetched and built
 help: ## this list
 	@scripts/help
 
-.PHONY: all demo check $(suites:%=check-%) accept-wire-format fuzz bench \
-        tree refresh tree-reset check-series clean help
+.PHONY: all demo check $(suites:%=check-%) check-device accept-wire-format compat fuzz \
+        bench tree refresh tree-reset check-series clean help
