@@ -150,6 +150,10 @@ typedef struct Row {
     bool one_way;               /* the other way round there is none */
 } Row;
 
+#define UNUSED_HPET \
+    "{ 'path': '/hpet', 'driver': 'hpet', 'origin': 'board'," \
+    "  'unused': true, 'properties': {}, 'host-properties': {}, 'set': [] }"
+
 static void change(QDict *m, const Change *c)
 {
     QObject *object = go(QOBJECT(m), c->where);
@@ -355,6 +359,19 @@ static const Row rows[] = {
           "{ 'path': '/hpet', 'driver': 'hpet', 'origin': 'board',"
           "  'properties': {}, 'host-properties': {}, 'set': [] }" } },
       "device", true },
+    { "a board's device that is missing, and was not used",
+      { { "-devices", NULL, UNUSED_HPET } }, "device", false },
+    { "the same, with what is on it",
+      { { "-devices", NULL, UNUSED_HPET },
+        { "-devices", NULL,
+          "{ 'path': '/hpet/some.0/0', 'driver': 'some', 'origin': 'user',"
+          "  'properties': {}, 'host-properties': {}, 'set': [] }" } },
+      "device", false },
+    { "the same, and the switch of the board that makes it",
+      { { "-devices", NULL, UNUSED_HPET },
+        { "-board|properties", "hpet", "true" },
+        { "board|properties", "hpet", "false" } },
+      "device", false },
 
     /* What stands behind them */
     { "another disk size",

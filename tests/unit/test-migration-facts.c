@@ -12,6 +12,8 @@
 #define HEAD "'qemu': {'version': '7.2.22'}, 'machine': 'pc', " \
              "'stream-versions': [4], 'features': []"
 #define FACTS(devices) "{" HEAD ", 'devices': [" devices "]}"
+#define COMBINATIONS(list) FACTS("{'name': 'a', 'instance': 0, 'version': 1, " \
+                                 "'combinations': [" list "]}")
 
 static MigrationFacts *parse(const char *json)
 {
@@ -51,12 +53,15 @@ static const char all_of_it[] =
     "   'needed': true, 'subsections': ["
     "    {'name': 'e1000/mit', 'version': 1, 'optional': true, 'needed': true,"
     "     'subsections': [{'name': 'e1000/mit/deep', 'version': 7}]},"
-    "    {'name': 'e1000/tso', 'version': 1, 'future': false}]},"
+    "    {'name': 'e1000/tso', 'version': 1, 'future': false}],"
+    "   'combinations': [{'structure': 'e1000', 'combinations':"
+    "     '[e1000/mit [e1000/tso]]', 'needed': 'e1000/mit | ', 'new': 2}]},"
     "  {'name': 'ram', 'instance': 4294967295, 'version': 4}]}";
 
 static void check_all_of_it(const MigrationFacts *facts)
 {
     const MigrationDeviceFacts *device;
+    const MigrationCombinationFacts *c;
     const MigrationStateFacts *sub;
 
     g_assert_cmpstr(facts->qemu_version, ==, "7.2.22");
@@ -88,6 +93,13 @@ static void check_all_of_it(const MigrationFacts *facts)
     g_assert_cmpuint(device->state.minimum_version, ==, 0);
     g_assert_cmpuint(device->state.minimum_saved, ==, 1);
     g_assert_cmpuint(device->state.subsections->len, ==, 2);
+    g_assert_cmpuint(device->state.combinations->len, ==, 1);
+    c = migration_facts_find_combinations(&device->state, "e1000");
+    g_assert_cmpint(combinations_find(c->valid, "e1000/tso"), ==, 1);
+    g_assert_cmpuint(c->needed->len, ==, 2);
+    g_assert_cmphex(g_array_index(c->needed, uint64_t, 0), ==, 1);
+    g_assert_cmphex(g_array_index(c->needed, uint64_t, 1), ==, 0);
+    g_assert_null(migration_facts_find_combinations(&device->state, "e"));
     sub = migration_facts_find_subsection(&device->state, "e1000/mit");
     g_assert_true(sub->optional);
     g_assert_true(sub->needed);
@@ -243,6 +255,8 @@ static const Wrong wrong[] = {
     { FACTS("{'name': 'a', 'instance': 0, 'version': 1,"
             " 'minimum-saved-version': 2}"), "devices[0].minimum-saved-version:"
       " expected at most the version, 1, got 2" },
+    { FACTS("{'name': 'a', 'instance': 0, 'version': 1, 'saved-version': 2}"),
+      "devices[0].saved-version: expected at most the version, 1, got 2" },
     { FACTS("{'name': 'a', 'instance': 0, 'version': 1, 'alias': 'b'}"),
       "devices[0].alias-instance: expected a number, got nothing" },
     { FACTS("{'name': 'a', 'instance': 0, 'version': 1,"
@@ -259,6 +273,35 @@ static const Wrong wrong[] = {
     { FACTS("{'name': 'a', 'instance': 0, 'version': 1, 'subsections': ["
             " {'name': 'b', 'version': 1}, {'name': 'b', 'version': 1}]}"),
       "devices[0].subsections[1].name: 'b' is there twice" },
+    { FACTS("{'name': 'a', 'instance': 0, 'version': 1, 'combinations': 'a'}"),
+      "devices[0].combinations: expected a list, got a string" },
+    { COMBINATIONS("{'structure': 'a'}"),
+      "devices[0].combinations[0].combinations: expected a string, got "
+      "nothing" },
+    { COMBINATIONS("{'structure': '', 'combinations': '[a]'}"),
+      "devices[0].combinations[0].structure: expected a name of 1 to 255 "
+      "bytes" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a'}"),
+      "devices[0].combinations[0].combinations: combinations, byte 2: expected "
+      "']'" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a\\u0000]'}"),
+      "devices[0].combinations[0].combinations: combinations, byte 1: expected "
+      "a name of 1 to 255 bytes without control characters, got 3 bytes" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': 'a | \\u009b2J'}"),
+      "devices[0].combinations[0].combinations: combinations, byte 4: expected "
+      "a name of 1 to 255 bytes without control characters, got 4 bytes" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a]',"
+                   " 'needed': '\\u0007'}"),
+      "devices[0].combinations[0].needed: combinations, byte 0: expected a "
+      "name" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a]', 'needed': 'b'}"),
+      "devices[0].combinations[0].needed: there is no subsection 'b'" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a]', 'needed': ']'}"),
+      "devices[0].combinations[0].needed: combinations, byte 0: there is a ']' "
+      "too many" },
+    { COMBINATIONS("{'structure': 'a', 'combinations': '[a]'},"
+                   "{'structure': 'a', 'combinations': '[b]'}"),
+      "devices[0].combinations[1].structure: 'a' is there twice" },
 };
 
 static void test_wrong(void)
@@ -655,6 +698,66 @@ static void test_subsections(void)
                      MIGRATION_FATE_LEFT_OFF);
 }
 
+#define WITH(combinations) RANGE(1, 1, ", 'subsections': [" \
+    SUB("a/x", "") "," SUB("a/y", ", 'optional': true") "]" \
+    ", 'combinations': [{'structure': 'a', 'combinations': " \
+    combinations "}]")
+
+/* What is needed is valid on both sides, or does not go */
+static void test_combinations(void)
+{
+    static const char both[] = WITH("'a/x a/y', 'needed': 'a/x a/y'");
+    static const char some[] =
+        WITH("'[a/x] [a/y]', 'needed': 'a/x | a/x a/y | '");
+    static const char unknown[] = WITH("'a/x | a/y'");
+    static const char none[] = RANGE(1, 1, ", 'subsections': ["
+                                     SUB("a/x", "") "," SUB("a/y", "") "]");
+    static const char no_y[] =
+        RANGE(1, 1, ", 'subsections': [" SUB("a/x", "") "]"
+              ", 'combinations': [{'structure': 'a', 'combinations': 'a/x'}]");
+    static const char other[] =
+        WITH("'a/x', 'needed': 'a/x'}, {'structure': 'b', "
+             "'combinations': '[b/x]', 'needed': 'b/x'");
+
+    /* In another order, with more, and where one side does not say */
+    check_remark(both, WITH("'[a/z] a/y [a/x]'"), false, NULL);
+    check_remark(both, none, false, NULL);
+    check_remark(none, both, false, NULL);
+    check_remark(unknown, both, false, NULL);
+    check_remark(other, WITH("'a/x'"), false, NULL);
+    check_remark(both, unknown, true, "device 'a' (instance 2): subsections of "
+                 "'a' do not go together: expected 'a/x | a/y', got 'a/x + "
+                 "a/y', on the destination");
+    check_remark(some, WITH("'[a/x [a/y]]'"), false, NULL);
+    check_remark(some, WITH("'a/x [a/y]'"), true, "device 'a' (instance 2): "
+                 "subsections of 'a' do not go together: expected "
+                 "'a/x [a/y]', got 'none', on the destination");
+    /* What is left off is not part of it */
+    check_remark(both, no_y, false, "device 'a' (instance 2): subsection "
+                 "'a/y' is unknown to the destination and is left off");
+    check_remark(WITH("'a/x | a/y', 'needed': 'a/x a/y'"), none, true,
+                 "device 'a' (instance 2): subsections of 'a' do not go "
+                 "together: expected 'a/x | a/y', got 'a/x + a/y', on the "
+                 "source itself");
+}
+
+static void test_check(void)
+{
+    g_autoptr(MigrationFacts) good =
+        parse(WITH("'[a/x [a/y]]', 'needed': '| a/x | a/x a/y'"));
+    g_autoptr(MigrationFacts) bad =
+        parse(WITH("'[a/x [a/y]]', 'needed': 'a/x | a/y'"));
+    Error *err = NULL;
+
+    g_assert_true(migration_facts_check(good, &err));
+    g_assert_null(err);
+    g_assert_false(migration_facts_check(bad, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, "device 'a' (instance 2): "
+                    "subsections of 'a' do not go together: expected "
+                    "'[a/x [a/y]]', got 'a/y'");
+    error_free(err);
+}
+
 static void test_subsection_versions(void)
 {
     g_autoptr(MigrationAgreement) a =
@@ -718,6 +821,25 @@ static void test_subsection_in_two_places(void)
          SUB("c", ", 'subsections': [{'name': 'x', " c "}]"))
 
 /* And at a version that can be in each of them */
+/* What the source was asked for is the most that is sent */
+static void test_saved_version(void)
+{
+    static const char asked[] = RANGE(1, 3, ", 'saved-version': 2");
+
+    check_version(asked, RANGE(1, 3, ""), 2);
+    check_version(asked, RANGE(1, 1, ""), 1);
+    check_version(RANGE(1, 3, ""), asked, 3);
+    check_version(RANGE(0, 3, ", 'saved-version': 0"), RANGE(0, 3, ""), 0);
+    check_remark(asked, RANGE(1, 3, ""), false,
+                 "device 'a' (instance 2): its state is sent at version 2: it "
+                 "is asked for; the source saves versions 1 to 2, the "
+                 "destination loads 1 to 3");
+    check_remark(asked, RANGE(3, 3, ""), true,
+                 "device 'a' (instance 2): its state has no version in "
+                 "common, the source saves versions 1 to 2, the destination "
+                 "loads 3 to 3, and is needed");
+}
+
 static void test_versions_in_two_places(void)
 {
     static const char source[] =
@@ -797,9 +919,12 @@ int main(int argc, char **argv)
         { "negotiate/twice", test_twice },
         { "negotiate/twice/versions", test_twice_at_two_versions },
         { "negotiate/versions", test_versions },
+        { "negotiate/saved-version", test_saved_version },
         { "negotiate/versions/saved", test_saved_versions },
         { "negotiate/subsections", test_subsections },
         { "negotiate/subsections/versions", test_subsection_versions },
+        { "negotiate/combinations", test_combinations },
+        { "check", test_check },
         { "negotiate/subsections/nested", test_nested_subsections },
         { "negotiate/subsections/two-places", test_subsection_in_two_places },
         { "negotiate/subsections/two-places/versions",

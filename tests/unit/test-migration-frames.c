@@ -10,13 +10,7 @@
 #include "qemu/module.h"
 #include "qapi/error.h"
 #include "qapi/qmp/json-writer.h"
-#include "io/channel-buffer.h"
-#include "migration/migration.h"
-#include "migration/qemu-file.h"
-#include "migration/vmstate.h"
-#include "migration/stream/channel.h"
-#include "migration/stream/file.h"
-#include "stream-beginning.h"
+#include "stream-device.h"
 
 /* A device of two generations: the second has something of its own */
 typedef struct Inner {
@@ -124,63 +118,28 @@ static const Device sample = {
 
 static const StreamIdent device_ident = { .version_id = 1, .name = "dev" };
 
-static QIOChannelBuffer *copy_buffer(const QIOChannelBuffer *from)
-{
-    QIOChannelBuffer *to = qio_channel_buffer_new(from->usage);
-
-    memcpy(to->data, from->data, from->usage);
-    to->usage = from->usage;
-    return to;
-}
-
 /* One section with a device, then index and end */
 static QIOChannelBuffer *save(const Device *device)
 {
-    QIOChannelBuffer *buffer = qio_channel_buffer_new(1024), *saved;
-    StreamChannel *sc = stream_channel_new(QIO_CHANNEL(buffer), true);
-    QEMUFile *f = qemu_file_new_output(QIO_CHANNEL(sc));
+    MemoryStream s = open_stream(qio_channel_buffer_new(1024), true);
     Device copy = *device;
 
-    put_beginning(sc->writer);
-    stream_writer_begin(sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1,
-                        &device_ident);
-    g_assert_cmpint(vmstate_save_state(f, &vmstate_new, &copy, NULL), ==, 0);
-    qemu_fflush(f);
-    stream_writer_end(sc->writer, &error_abort);
-    stream_writer_put_index(sc->writer, &error_abort);
-    stream_writer_begin(sc->writer, STREAM_RECORD_END, 0, 0, NULL);
-    stream_writer_end(sc->writer, &error_abort);
-    g_assert_cmpint(qemu_file_get_error(f), ==, 0);
-    /* To close the file is to lose what is in the buffer */
-    saved = copy_buffer(buffer);
-    qemu_fclose(f);
-    object_unref(OBJECT(sc));
-    object_unref(OBJECT(buffer));
-    return saved;
-}
-
-/* The payload of the only section, and where the frame of @name is in it */
-static uint8_t *find_frame(QIOChannelBuffer *buffer, const char *name)
-{
-    uint8_t *found = memmem(buffer->data, buffer->usage, name, strlen(name));
-
-    g_assert_nonnull(found);
-    return found - STREAM_FRAME_HEADER_SIZE;
+    g_assert_cmpstr(put_device(&s, device_ident, &vmstate_new, &copy, NULL),
+                    ==, NULL);
+    stream_writer_put_index(s.sc->writer, &error_abort);
+    stream_writer_begin(s.sc->writer, STREAM_RECORD_END, 0, 0, NULL);
+    stream_writer_end(s.sc->writer, &error_abort);
+    return finish_saving(&s);
 }
 
 /* Makes a stream's first section right again after its payload was changed */
 static void seal(QIOChannelBuffer *buffer)
 {
-    uint8_t *wire = buffer->data + BEGINNING_SIZE;
-    uint8_t *next, *crc;
-    StreamRecord record, index;
+    StreamRecord record = seal_device(buffer), index;
+    uint8_t *next = buffer->data + BEGINNING_SIZE + STREAM_HEADER_SIZE +
+                    record.length, *crc;
     uint32_t be;
 
-    stream_record_decode(wire, BEGINNING_SIZE, &record, &error_abort);
-    record.payload_crc = stream_crc32c(wire + STREAM_HEADER_SIZE,
-                                       record.length);
-    stream_record_encode(&record, wire);
-    next = wire + STREAM_HEADER_SIZE + record.length;
     stream_record_decode(next, next - buffer->data, &index, &error_abort);
     g_assert_cmpint(index.type, ==, STREAM_RECORD_INDEX);
     be = cpu_to_be32(record.payload_crc);
@@ -190,35 +149,20 @@ static void seal(QIOChannelBuffer *buffer)
     stream_record_encode(&index, next);
 }
 
-/* Loads what save() saved; NULL, or why it was refused */
-static char *load(QIOChannelBuffer *buffer, const VMStateDescription *vmsd,
+/* Loads what save() saved, and frees it; NULL, or why it was refused */
+static char *load(QIOChannelBuffer *saved, const VMStateDescription *vmsd,
                   Device *device, uint64_t *skipped)
 {
-    QIOChannelBuffer *copy = copy_buffer(buffer);
-    StreamChannel *sc = stream_channel_new(QIO_CHANNEL(copy), false);
-    QEMUFile *f = qemu_file_new_input(QIO_CHANNEL(sc));
-    Error *err = NULL;
-    char *text = NULL;
-    int ret;
+    MemoryStream s = open_stream(saved, false);
+    char *text = get_device(&s, vmsd, device);
 
-    get_beginning(sc->reader);
-    stream_reader_next(sc->reader, 0, &error_abort);
-    ret = vmstate_load_state(f, vmsd, device, 1);
-    if (ret) {
-        migration_stream_get_error(f, ret, &err);
-    } else {
-        stream_reader_next(sc->reader, qemu_file_buffered(f), &err);
-    }
-    if (err) {
-        text = g_strdup(error_get_pretty(err));
-        error_free(err);
+    if (!text) {
+        stream_reader_next(s.sc->reader, 0, &error_abort);
     }
     if (skipped) {
-        *skipped = stream_index_skipped(stream_reader_index(sc->reader));
+        *skipped = stream_index_skipped(stream_reader_index(s.sc->reader));
     }
-    qemu_fclose(f);
-    object_unref(OBJECT(sc));
-    object_unref(OBJECT(copy));
+    close_stream(&s);
     return text;
 }
 
@@ -248,7 +192,6 @@ static void test_round_trip(void)
         g_assert_cmphex(to.extra, ==, i & 1 ? from.extra : 0);
         g_assert_cmphex(to.more, ==, i & 2 ? from.more : 0);
         g_free(to.bytes);
-        object_unref(OBJECT(buffer));
     }
 }
 
@@ -267,7 +210,6 @@ static void test_unknown(void)
     g_assert_cmpuint(skipped, ==, 1);
     assert_loaded(&to, &from);
     g_free(to.bytes);
-    object_unref(OBJECT(buffer));
 
     from.extra_needed = true;
     to = (Device) { .same = 7 };
@@ -277,7 +219,6 @@ static void test_unknown(void)
                             "optional"));
     g_free(text);
     g_free(to.bytes);
-    object_unref(OBJECT(buffer));
 }
 
 /* What a hostile peer can say in a frame's header */
@@ -334,7 +275,6 @@ static void test_forged(void)
         g_assert_nonnull(strstr(text, "section 'dev' (instance 0), record at "
                                 "offset 66"));
         g_free(to.bytes);
-        object_unref(OBJECT(buffer));
     }
 }
 
@@ -348,7 +288,6 @@ static void test_path(void)
     g_assert_nonnull(strstr(text, ": same: both sides must have the same "
                             "value: expected 0x8, got 0x7"));
     g_free(to.bytes);
-    object_unref(OBJECT(buffer));
 }
 
 /* No more is allocated than what has come can fill */
@@ -365,7 +304,6 @@ static void test_alloc(void)
     g_assert_nonnull(strstr(text, "bytes: there is not enough for 200 "
                             "elements"));
     g_assert_null(to.bytes);
-    object_unref(OBJECT(buffer));
 }
 
 static void test_too_deep(void)
@@ -397,19 +335,17 @@ static void put_part(QEMUFile *f)
 
 static void test_description(void)
 {
-    QIOChannelBuffer *buffer = qio_channel_buffer_new(1024);
-    StreamChannel *sc = stream_channel_new(QIO_CHANNEL(buffer), true);
-    QEMUFile *f = qemu_file_new_output(QIO_CHANNEL(sc));
+    MemoryStream s = open_stream(qio_channel_buffer_new(1024), true);
     g_autoptr(JSONWriter) json = json_writer_new(false);
     const char *text;
 
-    stream_writer_begin(sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1,
+    stream_writer_begin(s.sc->writer, STREAM_RECORD_SECTION_FULL, 0, 1,
                         &device_ident);
     json_writer_start_object(json, NULL);
-    migration_stream_begin_put(f, json);
-    qemu_put_byte(f, 9);
-    put_part(f);
-    migration_stream_end_put(f);
+    migration_stream_begin_put(s.f, json);
+    qemu_put_byte(s.f, 9);
+    put_part(s.f);
+    migration_stream_end_put(s.f);
     json_writer_end_object(json);
     text = json_writer_get(json);
     g_assert_cmpstr(text, ==, "{\"struct\": {\"fields\": ["
@@ -422,9 +358,7 @@ static void test_description(void)
                 "{\"vmsd_name\": \"inner\", \"version\": 2, \"fields\": ["
                 "{\"name\": \"a\", \"type\": \"uint16\", \"size\": 2}]}, "
             "\"size\": 2}]}, \"size\": 8}]}}");
-    qemu_fclose(f);
-    object_unref(OBJECT(sc));
-    object_unref(OBJECT(buffer));
+    close_stream(&s);
 }
 
 int main(int argc, char **argv)

@@ -211,6 +211,33 @@ static void test_too_long(void)
     g_string_free(ear.heard, true);
 }
 
+/* A verdict is an answer, and no notice in the direction of the stream */
+static void test_verdict(void)
+{
+    for (int outgoing = 0; outgoing < 2; outgoing++) {
+        g_autoptr(QIOChannelBuffer) buffer = qio_channel_buffer_new(0);
+        g_autoptr(StreamChannel) out = new_channel(buffer, !outgoing);
+        g_autoptr(StreamChannel) in = new_channel(buffer, outgoing);
+        Ear ear = { .heard = g_string_new("") };
+        Error *err = NULL;
+
+        put(out, STREAM_RECORD_VERDICT, STREAM_PAYLOAD_MAX + 9);
+        buffer->offset = 0;
+        stream_channel_set_notice(in, listen_to, &ear);
+        if (outgoing) {
+            g_assert_true(stream_channel_get_notice(in, &error_abort));
+            g_assert_cmpstr(ear.heard->str, ==, "verdict 131081;");
+        } else {
+            g_assert_false(stream_channel_get_notice(in, &err));
+            g_assert_nonnull(strstr(error_get_pretty(err),
+                                    "got a verdict record"));
+            g_assert_cmpstr(ear.heard->str, ==, "");
+            error_free(err);
+        }
+        g_string_free(ear.heard, true);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -220,5 +247,6 @@ int main(int argc, char **argv)
     g_test_add_func("/migration-handover/text", test_text);
     g_test_add_func("/migration-handover/notices", test_notices);
     g_test_add_func("/migration-handover/too-long", test_too_long);
+    g_test_add_func("/migration-handover/verdict", test_verdict);
     return g_test_run();
 }

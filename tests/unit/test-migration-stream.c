@@ -380,6 +380,19 @@ static void test_forged(void)
     }
 }
 
+/* Behind a word of the hand-over, which comes alone, there is no machine */
+static void test_only_word(void)
+{
+    g_autoptr(GByteArray) bytes = write_parts(machine, 0);
+    g_autofree char *text = NULL;
+
+    forge(bytes, STREAM_RECORD_HANDOVER, STREAM_FLAG_LAST, 0, "word", 4);
+    forge(bytes, STREAM_RECORD_MACHINE, STREAM_FLAG_LAST, 0, "{}", 2);
+    text = read_all(bytes, SIZE_MAX, NULL);
+    g_assert_nonnull(text);
+    g_assert_nonnull(strstr(text, "a machine record comes late"));
+}
+
 /* A length that would not fit, under a header checksum that is right */
 static void test_too_long(void)
 {
@@ -800,6 +813,7 @@ int main(int argc, char **argv)
     g_test_add_func("/migration-stream/missing", test_missing);
     g_test_add_func("/migration-stream/reordered", test_reordered);
     g_test_add_func("/migration-stream/forged", test_forged);
+    g_test_add_func("/migration-stream/only-word", test_only_word);
     g_test_add_func("/migration-stream/too-long", test_too_long);
     g_test_add_func("/migration-stream/broken-chain", test_broken_chain);
     g_test_add_func("/migration-stream/ident", test_ident);
