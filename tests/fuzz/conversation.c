@@ -17,7 +17,6 @@
 #include "migration/stream/channel.h"
 #include "migration/stream/handover.h"
 #include "forge.h"
-#include "forge-json.h"
 
 /* Devices of the seeds, with other ranges, other names and one that is twice */
 static const char ours_text[] =
@@ -307,27 +306,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_error(err);
     }
     return 0;
-}
-
-static bool is_json(const uint8_t *data, size_t size)
-{
-    return size && data[0] == '{';
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
-                               unsigned int seed)
-{
-    return is_json(data, size) ? forge_json(data, size, max_size, seed)
-                               : forge_mutate(data, size, max_size, seed);
-}
-
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size,
-                                 const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max_size,
-                                 unsigned int seed)
-{
-    if (is_json(a, a_size) && is_json(b, b_size)) {
-        return forge_json_cross(a, a_size, b, b_size, out, max_size, seed);
-    }
-    return forge_cross(a, a_size, b, b_size, out, max_size, seed);
 }

@@ -5,14 +5,15 @@
     tests/fuzz/corpus.py DIRECTORY
 
 For each set of devices that the tests know, in DIRECTORY/SET: a stream for
-each section that the machine sends after a reset and after its devices were
-stirred, with the configuration before it and the index behind it. Of memory it
+each section that the machine sends after a reset, and into a file after its
+devices were stirred, with the configuration before it and the index behind it. Of memory it
 has a page of each kind.
 In DIRECTORY/facts: what the machines say of themselves, whole and with one
 device each; and short conversations around that, as either side hears them.
 In DIRECTORY/machines: the machines as they travel, whole and with one device
 each, and with a map.
 In DIRECTORY/whole: all of these sections as one stream.
+In DIRECTORY/packets: a channel of packets alone.
 In DIRECTORY/described: those of the smaller sections once more, with the part
 of the description that is about them, and what small machines send in version
 3.
@@ -31,6 +32,7 @@ sys.path[:0] = [f'{ROOT}/tests', f'{ROOT}/build/tree/python']
 # pylint: disable=wrong-import-position
 from harness.qemu import BUILT, Qemu, tempdir, wait_migration
 from interop import index, wire
+from interop.packet import Packet, end_of_round, section
 from witness import machines
 from witness.qtest import Qtest
 from witness.stir import stir
@@ -57,11 +59,11 @@ def options(devices):
             *machines.arguments(MACHINE, devices)]
 
 
-def sent(vm):
+def sent(vm, way='exec:cat >'):
     """The stream that a machine sends."""
     with tempdir() as directory:
         path = directory / 'stream'
-        vm.qmp('migrate', uri=f'exec:cat >{path}')
+        vm.qmp('migrate', uri=f'{way}{path}')
         wait_migration(vm)
         return path.read_bytes()
 
@@ -72,10 +74,13 @@ def stream(devices, stirred):
             BUILT, *options(devices), *qtest.args(), machine=None,
             defaults=True, pass_fds=[qtest.theirs.fileno()]) as vm:
         qtest.started()
-        if stirred:
-            stir(qtest, vm)
-        return (wire.parse(sent(vm)), vm.qmp('query-vmstate'),
-                vm.qmp('query-machine-config'))
+        config = vm.qmp('query-machine-config')
+        if not stirred:
+            return wire.parse(sent(vm)), vm.qmp('query-vmstate'), config
+        stir(qtest, vm)
+        # A file has more than is needed, and says so
+        records = wire.parse(sent(vm, 'file:'))
+        return records, json.loads(wire.content(records, wire.FACTS)), config
 
 
 def old(machine):
@@ -83,6 +88,18 @@ def old(machine):
     with Qemu(BUILT, '-S', '-m', '2M', machine=machine) as vm:
         return (sent(vm), vm.qmp('query-vmstate'),
                 vm.qmp('query-machine-config'))
+
+
+def packets():
+    """Packets of all kinds, of each part of memory."""
+    pages = [bytes([n]) * 4096 for n in range(3)]
+    return [[Packet().page(0x1000, pages[1]),
+             Packet().zeros(0, 3).page(0x3000, pages[2]).zeros(0x5000),
+             end_of_round()],
+            [Packet(round=2).page(0x3000, pages[1]).page(0x4000, pages[2])
+             .packed(),
+             Packet(round=2, name='vga.vram').zeros(0, 3),
+             end_of_round(2, flags=1)]]
 
 
 def memory(section_id, block=b'pc.ram'):
@@ -105,7 +122,7 @@ def sections(records):
         parts = found.setdefault((record.name, record.section_id), [])
         if record.type in (wire.START, wire.FULL):
             parts.append(record)
-        elif record.name == 'ram' and record.type == wire.PART:
+        elif record.name == 'ram':
             parts[1:] = memory(record.section_id)
     return [(name, parts) for (name, _), parts in found.items()]
 
@@ -246,6 +263,14 @@ def main():
                          data)
             keep = [record for _, parts in found for record in parts]
             save(target / 'whole', f'{devices}-{state}', small(records, keep))
+            for name, parts in found:
+                if name == 'ram':
+                    keep = [parts[0], *section(parts[0], packets())]
+                    save(target / devices, f'packets-{state}',
+                         small(records, keep))
+    save(target / 'packets', 'all', encode_return(
+        [wire.Record(wire.PACKET, wire.HEAD | wire.LAST, 0, p.encode())
+         for part in packets() for p in part]))
     for machine in SMALL:
         data, facts, config = old(machine)
         save_machines(target / 'machines', machine, config)

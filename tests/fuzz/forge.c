@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "migration/ram/packet.h"
 #include "migration/stream/record.h"
 #include "forge.h"
 #include "forge-frames.h"
@@ -13,6 +14,9 @@
 /* "Index" of docs/devel/migration-v4/wire-format.rst */
 #define RECORD_INDEX 0x0a
 #define ENTRY_FIXED 27
+
+/* Of the guest's, in bytes */
+#define PAGE 4096
 
 /* A record whose header is written when the stream is put together again */
 typedef struct Piece {
@@ -100,6 +104,54 @@ static uint32_t checksum(const GByteArray *bytes)
     return stream_crc32c(bytes->data, MIN(bytes->len, STREAM_PAYLOAD_MAX));
 }
 
+/* How long a packet's head says that it is, as far as it is there */
+static size_t head_size(const Piece *p)
+{
+    return p->payload->len < STREAM_HEAD_MIN
+           ? 0 : MIN(ldl_be_p(p->payload->data), p->payload->len);
+}
+
+/* Of the payload, or of its head */
+static uint32_t piece_checksum(const Piece *p)
+{
+    return p->header.flags & STREAM_FLAG_HEAD
+           ? stream_crc32c(p->payload->data,
+                           MIN(head_size(p), STREAM_PAYLOAD_MAX))
+           : checksum(p->payload);
+}
+
+/* "Packets": the head's length, and the checksums of pages that are there */
+static void put_packet_right(Piece *p)
+{
+    uint8_t *head = p->payload->data, *entry, *end, *data;
+    uint64_t length;
+    uint32_t count;
+
+    if (p->payload->len < RAM_PACKET_HEADER_SIZE) {
+        return;
+    }
+    count = ldl_be_p(head + offsetof(RamPacketHeader, count));
+    length = RAM_PACKET_HEADER_SIZE +
+             head[offsetof(RamPacketHeader, name_length)] +
+             (uint64_t)count * RAM_PACKET_ENTRY_SIZE;
+    if (length > p->payload->len) {
+        return;
+    }
+    stl_be_p(head, length);
+    end = head + p->payload->len;
+    data = head + length;
+    for (entry = head + RAM_PACKET_HEADER_SIZE +
+                 head[offsetof(RamPacketHeader, name_length)];
+         entry < head + length && end - data >= PAGE;
+         entry += RAM_PACKET_ENTRY_SIZE) {
+        if (!ldl_be_p(entry + offsetof(RamPacketWireEntry, zeros))) {
+            stl_be_p(entry + offsetof(RamPacketWireEntry, crc),
+                     stream_crc32c(data, PAGE));
+            data += PAGE;
+        }
+    }
+}
+
 /* The index entry of the section that begins with piece @i */
 static void index_entry(Forge *forge, int first, GByteArray *index)
 {
@@ -117,7 +169,7 @@ static void index_entry(Forge *forge, int first, GByteArray *index)
         if (p->header.section_id == begin->header.section_id &&
             p->header.type >= STREAM_RECORD_SECTION_START &&
             p->header.type <= STREAM_RECORD_SECTION_FULL) {
-            stl_be_p(crc, checksum(p->payload));
+            stl_be_p(crc, piece_checksum(p));
             g_byte_array_append(crcs, crc, sizeof(crc));
             length += p->payload->len;
         }
@@ -130,7 +182,7 @@ static void index_entry(Forge *forge, int first, GByteArray *index)
     g_byte_array_append(index, name, name_length);
 }
 
-/* What the codec would refuse first: identifications and the index */
+/* What the codec would refuse first: identifications, packets, the index */
 static void put_right(Forge *forge)
 {
     for (int i = 0; i < forge->pieces->len; i++) {
@@ -140,6 +192,10 @@ static void put_right(Forge *forge)
         if (ident) {
             stl_be_p(p->payload->data + ident - 4,
                      stream_crc32c(p->payload->data, ident - 4));
+        }
+        if ((p->header.flags & STREAM_FLAG_HEAD) &&
+            forge_random(&forge->random, 8)) {
+            put_packet_right(p);
         }
     }
     for (int i = 0; i < forge->pieces->len; i++) {
@@ -172,7 +228,7 @@ static size_t put_together(Forge *forge, uint8_t *data, size_t max_size)
             break;
         }
         p->header.length = p->payload->len;
-        p->header.payload_crc = checksum(p->payload);
+        p->header.payload_crc = piece_checksum(p);
         p->header.offset = at;
         stream_record_encode(&p->header, data + at);
         at += STREAM_HEADER_SIZE;
@@ -240,10 +296,11 @@ static void change_header(Forge *forge, Piece *p)
 {
     switch (forge_random(&forge->random, 4)) {
     case 0:
-        p->header.type = forge_random(&forge->random, 14);
+        p->header.type = forge_random(&forge->random,
+                                      STREAM_RECORD_VERDICT + 2);
         break;
     case 1:
-        p->header.flags ^= 1 << forge_random(&forge->random, 3);
+        p->header.flags ^= 1 << forge_random(&forge->random, 4);
         break;
     case 2:
         p->header.section_id = any_piece(forge)->header.section_id;

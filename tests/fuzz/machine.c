@@ -24,7 +24,7 @@
 #include "migration/config/config.h"
 #include "migration/config/map.h"
 #include "migration/config/plan.h"
-#include "forge-json.h"
+#include "forge.h"
 
 static const char ours_text[] =
     "{'format': 1, 'qemu': {'version': '7.2.22'},"
@@ -385,18 +385,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_map(config, qdict_get_qlist(object, "map"));
     }
     return 0;
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
-                               unsigned int seed)
-{
-    return forge_json(data, size, max_size, seed);
-}
-
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size,
-                                 const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max_size,
-                                 unsigned int seed)
-{
-    return forge_json_cross(a, a_size, b, b_size, out, max_size, seed);
 }

@@ -34,6 +34,32 @@ static ssize_t wire_read(void *opaque, void *data, size_t length, Error **errp)
     return n;
 }
 
+/* What packets have brought, in portions that do not show */
+typedef struct Packets {
+    GChecksum *said;
+    unsigned count;
+} Packets;
+
+static bool take_packet(void *opaque, StreamReader *r, const uint8_t *head,
+                        size_t head_length, size_t data_length, Error **errp)
+{
+    Packets *packets = opaque;
+    g_autofree uint8_t *data = g_malloc(data_length + 1);
+    size_t some = data_length / 3;
+    struct iovec iov[] = {
+        { data, some }, { data + some, data_length - some },
+    };
+
+    assert(head_length >= STREAM_HEAD_MIN && ldl_be_p(head) == head_length);
+    packets->count++;
+    g_checksum_update(packets->said, head, head_length);
+    if (!stream_reader_get_data(r, iov, ARRAY_SIZE(iov), errp)) {
+        return false;
+    }
+    g_checksum_update(packets->said, data, data_length);
+    return true;
+}
+
 /* Goes through frames, one inside or behind the other, as far as they go */
 static void read_frames(const uint8_t *data, size_t size)
 {
@@ -102,6 +128,7 @@ static int read_section(StreamReader *r, size_t portion, GChecksum *said,
 typedef struct Outcome {
     char *said;         /* a digest of all that was given out */
     bool accepted;
+    unsigned packets;
     uint64_t bytes;
     uint64_t records;
     uint64_t skipped;
@@ -122,9 +149,11 @@ static void read_all(const uint8_t *data, size_t size, bool preamble,
     Wire wire = { .data = data, .size = size, .portion = portion };
     g_autoptr(StreamReader) r = stream_reader_new(wire_read, &wire);
     g_autoptr(GChecksum) said = g_checksum_new(G_CHECKSUM_MD5);
+    Packets packets = { .said = said };
     Error *err = NULL;
     int type = -1;
 
+    stream_reader_set_packet(r, take_packet, &packets);
     if (!preamble || stream_reader_preamble(r, &err) == STREAM_VERSION) {
         do {
             type = read_section(r, MIN(portion + 16, 4 * KiB), said, &err);
@@ -142,6 +171,7 @@ static void read_all(const uint8_t *data, size_t size, bool preamble,
     }
     outcome_of(r, type == STREAM_RECORD_END, outcome);
     outcome->said = g_strdup(g_checksum_get_string(said));
+    outcome->packets = packets.count;
 }
 
 /*
@@ -220,7 +250,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(whole.bytes == parts.bytes && whole.records == parts.records &&
            whole.skipped == parts.skipped);
 
-    if (preamble) {
+    /* A package has no packets */
+    if (preamble && !whole.packets) {
         read_package(data, size, &package);
         assert(package.accepted == whole.accepted || !whole.accepted);
         assert(!whole.accepted || (whole.bytes == package.bytes &&
@@ -230,18 +261,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_free(whole.said);
     g_free(parts.said);
     return 0;
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
-                               unsigned int seed)
-{
-    return forge_mutate(data, size, max_size, seed);
-}
-
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size,
-                                 const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max_size,
-                                 unsigned int seed)
-{
-    return forge_cross(a, a_size, b, b_size, out, max_size, seed);
 }

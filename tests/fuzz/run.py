@@ -10,8 +10,8 @@ The long run goes on where the last one has ended, N seconds (FUZZ_SECONDS of
 the environment, or 3600) for each fuzzer, as many at a time as there are
 processors. It ends at the first finding, and says what that
 is, which input it was found with and how to see it again. --figures prints what
-all runs together have come to. NAME is one of conversation, machine, records,
-section and tool.
+all runs together have come to. NAME is one of conversation, machine, packet,
+records, section and tool.
 
 What they begin with is in build/fuzz/seeds, made by tests/fuzz/corpus.py; what
 was of use since in build/fuzz/corpus; findings in build/fuzz/findings.
@@ -44,12 +44,14 @@ FINDINGS = OUT / 'findings'
 FIGURES = OUT / 'figures.json'
 WRITING = threading.Lock()
 
-# Seconds for a short run of a fuzzer with all of its parts; and after how many
-# of them a long one begins anew, as its figures are told at its end.
+# Seconds for a short run of a fuzzer with all of its parts, how long each may
+# take to come to its end after that; and after how many a long one begins anew,
+# as its figures are told at its end.
 SHORT = 18
+PATIENCE = 150
 SLICE = 600
 
-LIMITS = ['-timeout=30', '-rss_limit_mb=4096', '-malloc_limit_mb=300']
+LIMITS = ['-timeout=60', '-rss_limit_mb=4096', '-malloc_limit_mb=300']
 # Its own output goes on; the messages of a thousand refused streams don't.
 QUIET = ['-close_fd_mask=3', '-print_final_stats=1']
 
@@ -93,8 +95,9 @@ class Part:
                                   stdin=subprocess.DEVNULL,
                                   capture_output=True, errors='replace',
                                   check=False)
-            text = said.stderr or text
-            again = f'\nfuzz: seen again with\n{settings} {" ".join(command)}'
+            text = said.stderr if said.returncode else text
+            again = (f'\nfuzz: {"" if said.returncode else "not "}seen again'
+                     f' with\n{settings} {" ".join(command)}')
         return f'{self.name}: a finding\n{text[-6000:]}{again}'
 
 
@@ -112,6 +115,8 @@ FUZZERS = {
     'machine': [Part('machine', 'fuzz-machine',
                      f'-dict={ROOT}/tests/fuzz/machine.dict',
                      seeds=['machines'], longest=64 << 10)],
+    'packet': [Part('packet', 'fuzz-packet', seeds=['packets'],
+                    longest=32 << 10)],
     'records': [Part('records', 'fuzz-records', seeds=corpus.SETS,
                      longest=16 << 10)],
     'section': [Part(f'section-{devices}', 'qemu-fuzz-x86_64',
@@ -184,8 +189,15 @@ def short(part, seconds):
         path = directory / 'log'
         (directory / 'corpus').mkdir()
         with path.open('wb') as log:
-            status = part.start(log, directory / 'corpus', seconds,
-                                '-seed=1').wait(seconds + 300)
+            fuzzer = part.start(log, directory / 'corpus', seconds, '-seed=1')
+            try:
+                status = fuzzer.wait(seconds + PATIENCE)
+            except subprocess.TimeoutExpired:
+                fuzzer.kill()
+                fuzzer.wait()
+                said = path.read_text(errors='replace')
+                raise AssertionError(f'{part.name}: it does not end; last it '
+                                     f'said\n{said[-3000:]}') from None
         text = path.read_text(errors='replace')
         if status:
             raise AssertionError(part.explain(text))

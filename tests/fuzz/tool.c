@@ -87,6 +87,15 @@ static bool run_text(Command *command, const uint8_t *data, size_t size)
     return true;
 }
 
+static bool pass_packet(void *opaque, StreamReader *r, const uint8_t *head,
+                        size_t head_length, size_t data_length, Error **errp)
+{
+    g_autofree uint8_t *data = g_malloc(data_length);
+    struct iovec iov = { .iov_base = data, .iov_len = data_length };
+
+    return stream_reader_get_data(r, &iov, 1, errp);
+}
+
 /* Does the reader take all of it?  Of version 4 only. */
 static bool reader_takes(const uint8_t *data, size_t size)
 {
@@ -96,6 +105,7 @@ static bool reader_takes(const uint8_t *data, size_t size)
     ssize_t n = 0;
     int type = -1;
 
+    stream_reader_set_packet(r, pass_packet, NULL);
     stream_reader_preamble(r, &error_abort);
     do {
         type = stream_reader_next(r, 0, NULL);
@@ -120,23 +130,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(reader_takes(data, size));
     }
     return 0;
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
-                               unsigned int seed)
-{
-    /* Version 3 has no records to be taken apart */
-    if (size >= STREAM_PREAMBLE_SIZE &&
-        ldl_be_p(data + 4) != STREAM_VERSION && seed % 16) {
-        return LLVMFuzzerMutate(data, size, max_size);
-    }
-    return forge_mutate(data, size, max_size, seed);
-}
-
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size,
-                                 const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max_size,
-                                 unsigned int seed)
-{
-    return forge_cross(a, a_size, b, b_size, out, max_size, seed);
 }
