@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is known of devices: where two loads of one state differ by right, and
+what the base loses (docs/devel/migration-v4/findings.rst has the evidence).
+"""
+
+import re
+import typing
+
+# (section, field): decided by the host's clock, not by the state
+BY_HOST = [
+    ('timer', 'cpu_ticks_offset|cpu_clock_offset'),
+]
+
+
+class Lost(typing.NamedTuple):
+    """device, what: patterns; versions: of the stream, in which it is lost"""
+    device: str
+    what: str
+    versions: tuple
+    why: str
+
+
+BOTH, IN_3 = (3, 4), (3,)
+LOST = [
+    Lost('sdhci-pci|sd-card', '.*', IN_3,
+         'the PCI function is not in the state'),
+    Lost('am53c974|dc390', r'register esp-io\+0x(38|70)|.*: later', IN_3,
+         'SBAC, and whether the high byte of the counter was written'),
+    Lost('acpi-erst', '.*', IN_3, 'the PCI function is not in the state'),
+    Lost('kvaser_pci', r'register kvaser_pci-s5920\+0x3[8b]', IN_3,
+         'whether it interrupts'),
+    Lost('board/i8257.*', r'register dma-.*', IN_3, 'the status register'),
+    Lost('virtio-pmem-pci', '.*', IN_3, 'it has no state at all'),
+    Lost('ati-vga|edu|pci-testdev|isa-applesmc', '.*', BOTH,
+         'it has no state at all'),
+    Lost('intel-hda|ich9-intel-hda|hda-.*',
+         r'.*/intel-hda: int_sts.*|register intel-hda\+0x24', BOTH,
+         'what is pending is computed anew, as by any write'),
+    Lost('board/hpet', 'hpet: hpet_counter: in another combination', (4,),
+         'without hpet/offset the counter follows the clock'),
+    Lost('(ich9-usb-ehci.|usb-ehci)', r'register operational\+0x.*', BOTH,
+         'registers that the specification reserves'),
+    Lost('.*uhci.*', r'.*/uhci: expire_time: later', (4,),
+         'at version 1, which has no time of the next frame: one begins'),
+    Lost('pcm3680_pci', r'PCIBUS: irq_count.*|.*/pcm3680i_pci: dev/.*|'
+         r'register configuration\+0x4', BOTH, 'whether it interrupts'),
+    Lost('pxb(-pcie)?', r'register configuration\+.*', BOTH,
+         'the command register of a function that has no other state'),
+]
+
+
+def by_host(section, field):
+    return any(re.fullmatch(a, section) and re.fullmatch(b, field)
+               for a, b in BY_HOST)
+
+
+def lost(device, version, what):
+    """The Lost that a finding is about, or None."""
+    for one in LOST:
+        if (version in one.versions and re.fullmatch(one.device, device) and
+                re.fullmatch(one.what, what)):
+            return one
+    return None
