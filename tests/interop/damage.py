@@ -19,7 +19,7 @@ import typing
 
 from harness.qemu import BUILT, crash_report, tempdir
 from harness.tap import Tap, check
-from interop import wire
+from interop import packet, wire
 from interop.loading import Destinations, Findings, Loader, unwell
 from interop.retrying import Patient
 from witness import byte_identity, machines
@@ -41,12 +41,12 @@ class Damage(typing.NamedTuple):
     data: bytes
     offsets: set        # of records at which it may be found
     places: set         # what the message may call the place
+    words: tuple = ('expected', 'got')
 
     def fault(self, said):
         """What is wrong with what was said of it, or None."""
         wrong = ('it was accepted' if said is None else
-                 unwell(said, self.offsets, self.places,
-                        ['expected', 'got']))
+                 unwell(said, self.offsets, self.places, self.words))
         return f'{self.what}: {wrong}' if wrong else None
 
 
@@ -82,6 +82,21 @@ class Victim:
         return self.in_header(index, what, data)._replace(
             places={record.described()})
 
+    def bit_of_payload(self, index, at):
+        """A page may be wrong for as long as it can still come right: it is
+        told when all of the memory has come, and which page it is."""
+        record = self.records[index]
+        damage = self.in_payload(index, f'bit of byte {at}', self.flipped(at))
+        inside = at - record.offset - HEADER - len(record.checked)
+        if inside < 0:
+            return damage
+        of = packet.decode(record.payload)
+        offset, _, _ = [e for e in of.entries if not e[1]][inside //
+                                                           packet.PAGE]
+        return damage._replace(
+            offsets=None, places=None,
+            words=(f"block '{of.name}', offset {offset:#x}", 'checksum'))
+
     # -- one kind of damage each, in every record that can have it
 
     def bits_of_headers(self):
@@ -113,8 +128,7 @@ class Victim:
             for at in {begin, end - 1, self.random.randrange(
                     begin, max(end, begin + 1))}:
                 if begin < end:
-                    yield self.in_payload(i, f'bit of byte {at}',
-                                          self.flipped(at))
+                    yield self.bit_of_payload(i, at)
 
     def bits_anywhere(self):
         """What is damaged is looked up from the position."""
@@ -124,9 +138,9 @@ class Victim:
             i = max(i for i, r in enumerate(self.records) if r.offset <= at)
             record = self.records[i]
             inside = at - record.offset
-            where = (self.in_header if inside < HEADER + record.ident_size
-                     else self.in_payload)
-            yield where(i, f'bit of byte {at}', self.flipped(at))
+            yield (self.in_header(i, f'bit of byte {at}', self.flipped(at))
+                   if inside < HEADER + record.ident_size
+                   else self.bit_of_payload(i, at))
 
     def missing_in_headers(self):
         for i, record in enumerate(self.records):

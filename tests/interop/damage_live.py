@@ -13,15 +13,16 @@ from harness.qemu import (BUILT, migrate, start_migration, tempdir, wait_for,
                           wait_migration)
 from harness.tap import Tap, check, equal
 from interop.live import linux_pair
-from interop.proxy import (Proxy, at_content, at_position, no_more, turned,
-                           without)
+from interop.proxy import (Proxy, at_content, at_head, at_position, no_more,
+                           turned, without)
 
 MACHINE, LEGACY = 'pc-q35-7.2-v4', 'pc-q35-7.2'
 MIB = 1 << 20
 # Slow enough that the source is far from its end when the damage is found.
 SLOW, FAST = 20 * MIB, 1 << 30
 POSITION = 12 * MIB + 345
-RECORD_MAX = 128 * 1024 + 28
+# A packet, and what the proxy passes on at once
+RECORD_MAX = (1 << 20) + (64 << 10) + 28 + (64 << 10)
 RETURN_PATH = {'return-path': True}
 
 
@@ -50,9 +51,9 @@ class Scene:
         self.src.console.wait_beats(3)
         self.src.console.wait_generations(1)
 
-    def damaged(self, change):
+    def damaged(self, damage):
         with self.destination() as dst, \
-             Proxy(dst.listens_at(), at_position(POSITION, change)) as proxy:
+             Proxy(dst.listens_at(), damage) as proxy:
             start_migration(self.src, proxy.uri,
                             params={'max_bandwidth': SLOW})
             check(proxy.done.wait(30), 'nothing went through the proxy')
@@ -120,9 +121,12 @@ def main(t):
         scene = Scene(directory)
         with scene.src:
             scene.src.console.wait_booted()
-            t.case('a bit turned on the way', scene.damaged, turned)
-            t.case('a byte lost on the way', scene.damaged, without)
-            t.case('the connection ends', scene.damaged, no_more)
+            t.case('a bit turned on the way', scene.damaged,
+                   at_head(POSITION, turned))
+            t.case('a byte lost on the way', scene.damaged,
+                   at_position(POSITION, without))
+            t.case('the connection ends', scene.damaged,
+                   at_position(POSITION, no_more))
             t.case('the destination is killed', scene.killed)
             t.case('a bit turned on the return path', scene.damaged_backwards)
             t.case('then the same guest migrates', scene.succeeds)

@@ -8,7 +8,7 @@ Not a test: no TAP in here.
 import re
 import shlex
 
-from harness.qemu import BUILT, Qemu
+from harness.qemu import BUILT, WHOLE, Qemu
 
 V4 = 'pc-q35-7.2-v4'
 MAC = '52:54:00:00:00:01'
@@ -53,7 +53,8 @@ def start(arguments, *more, **options):
 
 
 def source(arguments, *more):
-    return start(arguments, *more, name='source')
+    """One of which all is sent, so that nothing can be missing."""
+    return start(arguments, *WHOLE, *more, name='source')
 
 
 def destination(arguments, *more, incoming='defer'):

@@ -12,7 +12,7 @@ import dataclasses
 import struct
 
 HEADER = struct.Struct('>IIIHB')
-OPTIONAL, ARRAY, FRAMES = 1, 2, 4
+OPTIONAL, ARRAY, FRAMES, UNUSED, SPARE = 1, 2, 4, 8, 16
 NULL = b'0'             # instead of an element that is not there
 DEPTH_MAX = 32
 
@@ -139,7 +139,7 @@ class _Parser:
         self.need(size and begin + length <= end, at,
                   f'a name of {size} bytes and a frame of {length}, with '
                   f'{end - at} left')
-        self.need(not flags & ~(OPTIONAL | ARRAY | FRAMES), at,
+        self.need(not flags & ~(OPTIONAL | ARRAY | FRAMES | UNUSED | SPARE), at,
                   f'flags 0x{flags:x}')
         name = self.data[begin - size:begin].decode()
         return (Frame(name, version, flags, count=count), begin,

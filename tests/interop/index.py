@@ -63,7 +63,7 @@ def of(records):
             current[key] = Entry(key, instance, version, record.name)
             sums[key] = b''
             entries.append(current[key])
-        sums[key] += struct.pack('>I', wire.crc32c(record.payload))
+        sums[key] += struct.pack('>I', wire.crc32c(record.checked))
         current[key].length += len(record.payload)
         current[key].crc = wire.crc32c(sums[key])
     return entries

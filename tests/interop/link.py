@@ -29,6 +29,7 @@ class Link:
         self.lock = threading.Lock()
         self.is_cut = False
         self.deaf = False       # the source does not hear the destination
+        self.arrived = False    # the destination has got a connection
         self.links = []
         self.threads = []
         self.listener = socket.create_server(('127.0.0.1', 0))
@@ -59,6 +60,7 @@ class Link:
                     # Nobody listens there now; this one hears it so.
                     source.close()
                     continue
+                self.arrived = True
                 self._join(source, self._keep(destination), count)
                 count += 1
 

@@ -7,7 +7,7 @@ Not a test: no TAP in here.
 import contextlib
 
 from harness.guest import make_disk, run_guest
-from harness.qemu import BUILT, Qemu, migrate, tempdir, wait_for
+from harness.qemu import BUILT, WHOLE, Qemu, migrate, tempdir, wait_for
 from harness.tap import check, equal
 
 TLS = {'tls-creds': 'tls', 'tls-hostname': 'localhost'}
@@ -103,9 +103,10 @@ class Firmware(Qemu):
 
 
 def record_stream(machine, directory, *args, memory='16M'):
-    """The bytes of a stopped machine's stream, by way of a file."""
+    """The bytes of a stopped machine's stream, by way of a file, with all that
+    could be in it."""
     path = directory / f'{machine}.stream'
-    with Qemu(BUILT, '-S', '-m', memory, *args, machine=machine) as src:
+    with Qemu(BUILT, '-S', '-m', memory, *WHOLE, *args, machine=machine) as src:
         info = migrate(src, f'exec:cat > {path}')
         if 'stream' in info:
             size = info['stream']['bytes']

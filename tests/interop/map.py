@@ -8,7 +8,7 @@ import json
 import subprocess
 
 from harness.guest import make_disk
-from harness.qemu import (BUILT, Qemu, environment, migrate, spawn,
+from harness.qemu import (BUILT, WHOLE, Qemu, environment, migrate, spawn,
                           start_migration, tempdir, wait_migration)
 from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
@@ -45,8 +45,8 @@ BACK = [back(operation) for operation in THERE]
 
 def machine(*args, name=V4, given=None, **options):
     """A stopped machine; given: operations that it is given."""
-    vm = Qemu(BUILT, '-S', '-m', '16M', '-serial', 'null', *args, machine=name,
-              **options)
+    vm = Qemu(BUILT, '-S', '-m', '16M', '-serial', 'null', *WHOLE, *args,
+              machine=name, **options)
     if given is not None:
         vm.qmp('migrate-set-map', operations=given)
     return vm
@@ -118,7 +118,7 @@ def snapshot():
             equal(vm.hmp('savevm there'), '', 'savevm')
             equal(applied(vm), APPLIED, 'what was done')
             vm.qmp('migrate-set-map', operations=[])
-            words(vm.hmp('loadvm there'), "'fw_cfg/elsewhere'")
+            words(vm.hmp('loadvm there'), 'fw_cfg/elsewhere')
             vm.qmp('migrate-set-map', operations=BACK)
             equal(vm.hmp('loadvm there'), '', 'loadvm')
             equal(applied(vm), APPLIED, 'what was done')

@@ -13,7 +13,7 @@ import threading
 
 from harness.qemu import BUILT, Qemu, migrate
 from harness.tap import check, equal
-from interop import talk, wire
+from interop import packet, talk, wire
 from interop.link import RESET
 from interop.live import record_stream
 from interop.stream import Stream
@@ -72,8 +72,14 @@ class Peer:
     # -- hearing
 
     def next(self):
-        """The next talk.Unit, or None at the end."""
-        return self.reader.next()
+        """The next talk.Unit, or None at the end.  Where the other side asks
+        for a verdict on its pages, they are all right."""
+        unit = self.reader.next()
+        if unit and unit.record and unit.record.flags & wire.HEAD:
+            found = packet.decode(unit.record.payload)
+            if found.flags & packet.VERDICT:
+                self.say(talk.all_right(found.round))
+        return unit
 
     def until(self, name):
         """All that comes, up to the first unit of that name."""
@@ -99,7 +105,7 @@ class Peer:
         """The next word of the hand-over; answers to other things before it
         are left out."""
         unit = self.next()
-        while unit and unit.name == 'answer':
+        while unit and unit.name in ('answer', 'verdict'):
             unit = self.next()
         check(unit and unit.record, f'no word, but {unit}')
         return talk.Word.of(unit.record)

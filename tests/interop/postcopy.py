@@ -6,11 +6,11 @@ channel for urgent pages, over TLS, and taken up again after the link was cut.
 
 import contextlib
 
-from harness.qemu import (BUILT, start_migration, tempdir, wait_for,
-                          wait_migration)
+from harness.qemu import (BUILT, Qemu, migrate, start_migration, tempdir,
+                          wait_for, wait_migration)
 from harness.tap import Tap, check, equal
 from interop.link import Link
-from interop.live import Pauses, linux_pair
+from interop.live import Pauses, linux_pair, prepare
 from interop.tls import credentials, make_psk, make_x509
 
 Q35, I440FX = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
@@ -20,6 +20,8 @@ SLOW = {'max-bandwidth': 30 * MIB}
 CRAWL = {**SLOW, 'max-postcopy-bandwidth': 3 * MIB}
 RAM = {'postcopy-ram': True}
 PREEMPT = {**RAM, 'postcopy-preempt': True}
+MULTIFD = {**RAM, 'multifd': True}
+BOTH = {**PREEMPT, 'multifd': True}
 
 
 def transferred(vm, least):
@@ -69,6 +71,31 @@ def plain(machine, caps, **options):
                     **options) as (src, dst, uri):
         switch_over(src, dst, uri)
         fine(src, dst)
+
+
+def without_one(machine, caps, times=10):
+    """Whichever of the connections is made first."""
+    for _ in range(times):
+        with Qemu(BUILT, '-S', '-m', '16M', machine=machine) as src, \
+             Qemu(BUILT, '-S', '-m', '16M', machine=machine,
+                  incoming='defer') as dst:
+            prepare((src, dst), caps)
+            dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+            migrate(src, dst.listens_at())
+            wait_migration(dst)
+
+
+def with_channels(machine, caps):
+    """What multifd has sent before is there after."""
+    with linux_pair(BUILT, BUILT, machine, caps={**caps, 'multifd': True},
+                    params=SLOW) as (src, dst, uri):
+        switch_over(src, dst, uri)
+        ram = wait_migration(src)['ram']
+        wait_migration(dst)
+        check(ram['multifd-bytes'] > 4 * MIB and
+              ram['postcopy-bytes'] > 4 * MIB, f'what was sent: {ram}')
+        dst.console.wait_generations(2)
+        src.console.check()
 
 
 def over_tls(machine, caps, kind, make):
@@ -136,7 +163,18 @@ with Tap('postcopy in version 4 under a running Linux guest') as t:
     t.case(f'{Q35} over TLS, x509', over_tls, Q35, RAM, 'x509', make_x509)
     t.case(f'{I440FX} over TLS, PSK, preempt', over_tls, I440FX, PREEMPT,
            'psk', make_psk)
+    t.case(f'{Q35} after multifd', with_channels, Q35, RAM)
     t.case(f'{Q35} taken up again', recovered, Q35, RAM)
     t.case(f'{I440FX} taken up again, preempt', recovered, I440FX, PREEMPT)
     t.case(f'{Q35} taken up again, and again', recovered, Q35, RAM, 3)
     t.case(f'{Q35} taken up again over TLS, preempt', recovered_over_tls)
+    t.case(f'{I440FX} over TLS, x509, multifd', over_tls, I440FX, MULTIFD,
+           'x509', make_x509)
+    t.case(f'{Q35} taken up again, multifd', recovered, Q35, MULTIFD)
+    t.case(f'{Q35}, multifd, preempt, without a postcopy', without_one, Q35,
+           BOTH)
+    t.case(f'{Q35} after multifd, preempt', with_channels, Q35, PREEMPT)
+    t.case(f'{I440FX} over TLS, PSK, multifd, preempt', over_tls, I440FX, BOTH,
+           'psk', make_psk)
+    t.case(f'{Q35} taken up again, and again, multifd, preempt', recovered, Q35,
+           BOTH, 2)

@@ -44,6 +44,13 @@ def at_content(contents, change):
     return damage
 
 
+def at_head(position, change):
+    """Damage to what the next packet of the guest's memory says of itself."""
+    named = at_content([b'\6pc.ram'], change)
+    return lambda data, offset: (named(data, offset) if offset >= position
+                                 else data)
+
+
 class Proxy:
     """Forwards one connection to uri, damaged once.
 

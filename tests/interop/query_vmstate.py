@@ -18,6 +18,10 @@ MACHINES = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
 TWICE = re.compile('bmc[12]|id=net1')
 
 
+# In what is said of combinations
+NAMES = re.compile(r"'([^']+)'|([^][|' ]+)")
+
+
 def vm(machine, devices, **options):
     words = machines.arguments(machine, devices)
     args = [word for i, word in enumerate(words)
@@ -32,9 +36,10 @@ def key(device):
 
 
 def known(state):
-    """What a state knows, without what is needed now."""
-    return {name: [known(sub) for sub in value] if name == 'subsections'
-            else value for name, value in state.items() if name != 'needed'}
+    """What a state knows, without what is needed now, and how large it is."""
+    return {name: [known(sub) for sub in value] if isinstance(value, list)
+            else value for name, value in state.items()
+            if name not in ('needed', 'size')}
 
 
 def needed(state):
@@ -84,6 +89,32 @@ def is_what_is_sent(machine, devices):
 def named(state, name):
     return any(sub['name'] == name or named(sub, name)
                for sub in state.get('subsections', ()))
+
+
+def says_what_goes_together(machine, devices):
+    """Every subsection is in a combination; so is what is needed of it."""
+    with vm(machine, devices) as src:
+        facts = src.qmp('query-vmstate')
+    check(says_all(facts['devices']) > 10, 'hardly any structure')
+
+
+def says_all(states):
+    """How many structures say what goes together, in these states."""
+    count = 0
+    for state in states:
+        said = state.get('combinations', ())
+        count += len(said)
+        subs = state.get('subsections', ())
+        names = NAMES.findall(' '.join(c['combinations'] for c in said))
+        equal(sorted({''.join(name) for name in names}),
+              sorted(sub['name'] for sub in subs),
+              f'subsections that {state["name"]} says something of')
+        for c in said:
+            for name in NAMES.findall(c.get('needed', '')):
+                check(any(sub['name'] == ''.join(name) and sub.get('needed')
+                          for sub in subs), f'{name} is not needed')
+        count += says_all(subs)
+    return count
 
 
 def same_at_any_time(machine, devices):
@@ -150,9 +181,11 @@ def for_people(machine):
     equal(len(re.findall(r'^ +\S.*: version', said, re.M)),
           json.dumps(facts['devices']).count('"name"') -
           len(facts['devices']), 'subsections')
+    check('\n    of ps2kbd go together: [ps2kbd/ledstate] ' in said, said)
     check(f'machine: {machine}, to the guest {machine[:-3]}\n' in said, said)
     check('\nstream versions: 4\nfeatures: hand-over\n' in said, said)
-    check(re.search(r'^i8254 .*: version 3, from 2 on$', said, re.M), said)
+    check(re.search(r'^i8254 .*: version 3, from 2 on, \d+ bytes, /machine/',
+                    said, re.M), said)
 
 
 def features():
@@ -192,6 +225,13 @@ def every_machine_type():
             check('refused' not in said and 'note' not in said, said)
 
 
+def cannot_migrate(device, args):
+    """What has no state that could be sent is listed like the others."""
+    with Qemu(BUILT, '-S', *args, machine=MACHINES[0]) as src:
+        names = [d['name'] for d in src.qmp('query-vmstate')['devices']]
+    check(any(device in name for name in names), f'{device}: {names}')
+
+
 def the_types_fit():
     """The new machine types are to the guest what those of old are."""
     with tempdir() as directory:
@@ -211,6 +251,8 @@ with Tap('query-vmstate') as tap:
         for plugged in machines.SETS:
             tap.case(f'{kind}, {plugged}: is what is sent', is_what_is_sent,
                      kind, plugged)
+            tap.case(f'{kind}, {plugged}: what goes together',
+                     says_what_goes_together, kind, plugged)
         tap.case(f'{kind}: the same at any time', same_at_any_time, kind,
                  'virtio')
         tap.case(f'{kind}: nothing is changed by it', changes_nothing, kind,
@@ -219,4 +261,9 @@ with Tap('query-vmstate') as tap:
         tap.case(f'{kind}: info vmstate', for_people, kind)
     tap.case('features', features)
     tap.case('every machine type', every_machine_type)
+    tap.case('nvme, which cannot migrate', cannot_migrate, 'nvme', [
+        '-blockdev', 'null-co,node-name=n', '-device',
+        'nvme,drive=n,serial=1'])
+    tap.case('usb-net, which cannot migrate', cannot_migrate, 'usb-net', [
+        '-device', 'piix3-usb-uhci', '-device', 'usb-net'])
     tap.case('types that are the same to the guest', the_types_fit)

@@ -4,6 +4,7 @@
 a transport that it doesn't go over, and settings that don't exist.
 """
 
+import functools
 import subprocess
 
 from harness.qemu import (BUILT, STOCK, Qemu, environment, spawn, tempdir,
@@ -99,6 +100,22 @@ def refused_rdma_incoming():
         else:
             raise AssertionError('it was accepted')
 
+BOTH = {name: True for name in ('multifd', 'postcopy-ram', 'postcopy-preempt')}
+
+
+def refused_channels(command, **options):
+    """In version 3 they would wait for one another for ever."""
+    with Qemu(BUILT, '-S', '-m', '16M', machine=V3, **options) as vm:
+        vm.set_caps(**BOTH)
+        try:
+            vm.qmp(command, uri='tcp:127.0.0.1:0')
+        except QmpError as error:
+            words(str(error), 'multifd', 'postcopy-preempt', 'version 3')
+        else:
+            raise AssertionError('it was accepted')
+        equal(vm.qmp('query-migrate').get('status'), None, 'status')
+
+
 with Tap('what version 4 refuses') as t:
     t.case('a version 3 stream, by a version 4 machine',
            both_named, V3, V4, (), ())
@@ -117,3 +134,8 @@ with Tap('what version 4 refuses') as t:
         t.case(f'{OVERRIDE}={wrong} is refused', wrong_value, wrong)
     t.case('RDMA is refused, on the source', refused_rdma)
     t.case('RDMA is refused, on the destination', refused_rdma_incoming)
+    t.case('version 3: multifd with preempt, on the source', refused_channels,
+           'migrate')
+    t.case('version 3: multifd with preempt, on the destination',
+           functools.partial(refused_channels, incoming='defer'),
+           'migrate-incoming')

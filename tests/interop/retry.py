@@ -20,7 +20,8 @@ from harness.tap import Tap, check, equal
 from interop.link import Link
 from interop.live import linux_pair, prepare
 from interop.loading import obscure
-from interop.proxy import Proxy, at_content, at_position, turned, without
+from interop.proxy import (Proxy, at_content, at_head, at_position, turned,
+                           without)
 from interop.retrying import again, resources, wait_failed, wait_resources
 from interop.tls import credentials, make_psk, make_x509
 
@@ -105,7 +106,8 @@ FAILURES = {
         (functools.partial(rubbish, MAGIC + b'\0\0\0\4' + b'?' * 999),
          'damaged'),
     'a cut in the memory': (cut_at(8 * MIB), "'ram'"),
-    'a bit in the memory': (damaged(at_position(8 * MIB, turned)), "'ram'"),
+    'a bit in what is said of memory': (damaged(at_head(8 * MIB, turned)),
+                                        "'ram'"),
     'a byte less in the memory': (damaged(at_position(9 * MIB, without)),
                                   'got'),
     'a bit in the last devices': (damaged(at_content(LAST, turned)), 'got'),

@@ -6,10 +6,12 @@ that fails before the guest runs, and how QEMU ends where nobody tries again.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import struct
 import threading
+import time
 
 from harness.qemu import (BUILT, Qemu, migrate, start_migration, tempdir,
                           wait_for, wait_migration)
@@ -29,10 +31,14 @@ MIB = 1 << 20
 SLOW = MIB
 # Some destinations have something else on purpose.
 ANYTHING = '-global', 'migration.config-check=off'
-HELLO = 64 << 10       # It is not as long
-# Not in the firmware; one of them will not be split between two packets.
-DEVICES = b'virtio-rng', b'mc146818rtc', b'cpu_common', b'acpi_build'
+# With their lengths before them, as sections have them, and neither hello nor
+# index; one of them will not be split between two packets.
+DEVICES = b'\x0bmc146818rtc', b'\x0acpu_common', b'\x0aacpi_build', b'\x05timer'
 MULTIFD_MAGIC, MULTIFD_VERSION = 0x11223344, 1
+PREEMPT_MAGIC = 0x55524721
+MULTIFD_MAIN = wire.PREAMBLE.pack(wire.MAGIC, wire.VERSION)
+ENDED = 'has ended before all of its channels came'
+PREEMPT = {'postcopy-ram': True, 'postcopy-preempt': True}
 
 
 def machine(*args, **options):
@@ -64,12 +70,13 @@ def channel(number, *, magic=MULTIFD_MAGIC, more=b''):
                        number) + more
 
 
-def multifd(word, *channels, main=b''):
+def multifd(word, *channels, main=b'', caps=None):
     """Fails because of one of the channels; then it works."""
     with machine() as src, waiting() as dst:
-        prepare((src, dst), {'multifd': True}, {'multifd-channels': 2})
+        prepare((src, dst), {'multifd': True, **(caps or {})},
+                {'multifd-channels': 2})
         # Nobody here reads what it answers.
-        dst.set_params(peer_timeout=1000)
+        dst.set_params(peer_timeout=3000)
         uri = again(dst)
         before = resources(dst)
         for _ in range(2):
@@ -86,14 +93,65 @@ def multifd(word, *channels, main=b''):
         done(src, dst, uri)
 
 
-def without_pages():
-    """The main stream of another migration, whose channels have ended."""
+def recorded():
+    """The main stream of a migration with two channels."""
     main = bytearray()
     with machine() as src, waiting() as dst:
         prepare((src, dst), {'multifd': True}, {'multifd-channels': 2})
         with Link(again(dst), main.extend) as link:
             done(src, dst, link.uri)
-    multifd('ended before all', channel(0), channel(1), main=main)
+    return main
+
+
+def other_channels(word, *channels):
+    """The main stream of another migration, with these channels."""
+    multifd(word, *channels, main=recorded())
+
+
+def gone(caps, *channels):
+    """The source ends the main connection, and another one does not come."""
+    with machine() as src, waiting() as dst:
+        prepare((src, dst), caps, {'multifd-channels': 2})
+        uri = again(dst)
+        before = resources(dst)
+        for main in b'', MULTIFD_MAIN:
+            dst.set_params(peer_timeout=1000)
+            with contextlib.ExitStack() as links:
+                with connect(uri, main):
+                    for data in channels:
+                        links.enter_context(connect(uri, data))
+                why = wait_failed(dst)
+                check(ENDED in why, f'because of: {why}')
+            uri = again(dst)
+            wait_resources(dst, before)
+        dst.set_params(peer_timeout=30000)
+        done(src, dst, uri)
+
+
+def drain(sock):
+    with contextlib.suppress(OSError):
+        while sock.recv(4096):
+            pass
+
+
+def gone_with_all():
+    """The source has sent everything, and ended the main connection, before
+    its channels are taken: they are waited for."""
+    main = recorded()
+    with waiting() as dst, contextlib.ExitStack() as links:
+        prepare((dst,), {'multifd': True}, {'multifd-channels': 2})
+        uri = again(dst)
+        stream = links.enter_context(connect(uri, main))
+        stream.shutdown(socket.SHUT_WR)
+        reader = threading.Thread(target=drain, args=(stream,), daemon=True)
+        reader.start()
+        time.sleep(1)           # or it need not wait
+        check('status' not in dst.qmp('query-migrate'), 'it has failed')
+        for number in range(2):
+            link = links.enter_context(connect(uri, channel(number)))
+            link.shutdown(socket.SHUT_WR)
+        why = wait_failed(dst)
+        check('is over before its pages' in why, f'because of: {why}')
 
 
 # -- others that connect
@@ -193,8 +251,7 @@ def before_it_runs(preempt, change=None):
     find = at_content(DEVICES, change)
 
     def damage(data, offset):
-        # The same names are in the hello.
-        return data if not change or offset < HELLO else find(data, offset)
+        return find(data, offset) if change else data
 
     with machine(*port(2 if change else 3)) as other, \
          machine(*port(2)) as src, waiting(*port(2), *ANYTHING) as dst:
@@ -247,9 +304,29 @@ with Tap('what a failed try leaves behind') as t:
            'channel id 7', channel(7))
     t.case('multifd: a channel twice', multifd, 'already',
            channel(1), channel(1))
-    t.case('multifd: a channel that breaks before the others come', multifd,
-           'magic', channel(0, more=bytes(1 << 16)))
-    t.case('multifd: channels that end before the pages', without_pages)
+    t.case('multifd: a channel for urgent pages, which nobody expects',
+           multifd, 'magic', channel(0, magic=PREEMPT_MAGIC))
+    t.case('multifd, preempt: two channels for urgent pages',
+           functools.partial(multifd, caps=PREEMPT), 'already',
+           *[channel(0, magic=PREEMPT_MAGIC)] * 2)
+    t.case('multifd, preempt: no channel for urgent pages',
+           functools.partial(multifd, caps=PREEMPT), ENDED, channel(0),
+           channel(1))
+    t.case('multifd: a channel that ends before the others come', multifd,
+           ENDED, channel(0))
+    # Which of the two is read first is up to their threads
+    t.case('multifd: channels that have no packets', other_channels,
+           'record header is damaged',
+           *(channel(number, more=bytes(1 << 16)) for number in range(2)))
+    t.case('multifd: channels that end before the pages', other_channels,
+           'is over before its pages', channel(0), channel(1))
+    t.case('multifd: no channel, and the source has gone', gone,
+           {'multifd': True})
+    t.case('multifd: a channel too few, and the source has gone', gone,
+           {'multifd': True}, channel(0))
+    t.case('preempt: no channel, and the source has gone', gone, PREEMPT)
+    t.case('multifd: the source has gone before its channels are taken',
+           gone_with_all)
     t.case('two sources at one destination', two_sources)
     t.case('a wrong key, then the right one', wrong_key, False)
     t.case('a wrong key, then another try', wrong_key, True)

@@ -25,11 +25,15 @@ NAMES = {wire.END: 'end', wire.START: 'start', wire.PART: 'part',
          wire.CONFIGURATION: 'configuration', wire.COMMAND: 'command',
          wire.RETURN_PATH: 'answer', wire.INDEX: 'index',
          wire.PAGES: 'pages', wire.COLO: 'colo', wire.HELLO: 'hello',
-         wire.MACHINE: 'machine', wire.MACHINE_END: 'machine end'}
+         wire.MACHINE: 'machine', wire.MACHINE_END: 'machine end',
+         wire.PACKET: 'packet', wire.VERDICT: 'verdict'}
 
 PREAMBLE = wire.PREAMBLE.pack(wire.MAGIC, wire.VERSION)
 ANSWERS = [struct.pack('>H', kind) for kind in
-           (wire.RETURN_PATH, wire.HELLO, wire.HANDOVER)]
+           (wire.RETURN_PATH, wire.HELLO, wire.HANDOVER, wire.VERDICT)]
+# Longest payload of a record that has a head
+PACKET_MAX = (64 << 10) + (1 << 20)
+VERDICT = struct.Struct('>II')      # round, how many ranges
 
 
 @dataclasses.dataclass
@@ -84,7 +88,8 @@ class Reader:
         kind, flags, section, length, _, place, _ = wire.HEADER.unpack_from(
             self.waiting)
         size = wire.HEADER.size + length
-        if length > wire.PAYLOAD_MAX or not self._have(size):
+        longest = PACKET_MAX if flags & wire.HEAD else wire.PAYLOAD_MAX
+        if length > longest or not self._have(size):
             return self._take('bytes', len(self.waiting))
         record = wire.Record(kind, flags, section,
                              self.waiting[wire.HEADER.size:size], place)
@@ -102,6 +107,12 @@ def word(message, token, detail=0, text=''):
     """A record of the hand-over."""
     payload = WORD.pack(message, detail, token) + text.encode()
     return wire.Record(wire.HANDOVER, wire.LAST, 0, payload)
+
+
+def all_right(round_number):
+    """A verdict with nothing to complain of."""
+    return wire.Record(wire.VERDICT, wire.LAST, 0,
+                       VERDICT.pack(round_number, 0))
 
 
 def hello(facts):

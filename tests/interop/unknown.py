@@ -31,6 +31,12 @@ def made_up_record(flags):
     return wire.Record(TYPE, flags | wire.LAST, 0, DATA)
 
 
+def made_up_packet(flags):
+    """One that has a head, and data behind it."""
+    return wire.Record(TYPE, flags | wire.LAST | wire.HEAD, 0,
+                       (4 + len(DATA)).to_bytes(4, 'big') + DATA + bytes(9999))
+
+
 def records(stream):
     """The records behind which another one can be."""
     return [r for r in stream.records if r.flags & wire.LAST and
@@ -38,10 +44,10 @@ def records(stream):
 
 
 def sections(stream, flags):
-    """Two sections of unknown devices: one that is whole, and long, and one
-    in parts.  Gives all their first records."""
+    """Two sections of unknown devices: one that is whole, and long if it is
+    passed over, and one in parts.  Gives all their first records."""
     before = stream.find('timer')
-    whole = stream.add(before, NAME, DATA * 10000, flags)
+    whole = stream.add(before, NAME, DATA * (10000 if flags else 1), flags)
     start = stream.add(before, NAME, DATA, flags, instance=1)
     start.type = wire.START
     start.flags |= flags
@@ -110,7 +116,8 @@ def optional_records(stream):
     for record in records(stream):
         stream.behind(record, made_up_record(wire.OPTIONAL))
         names.append('the unknown record')
-    return names
+    stream.behind(stream.find('timer'), made_up_packet(wire.OPTIONAL))
+    return [*names, 'the unknown record']
 
 
 def optional_sections(stream):
@@ -144,9 +151,9 @@ def refused(found, kind, loader, stream, place, words):
 
 
 def required_records(found, loader, stream):
-    for record in records(stream):
+    for number, record in enumerate(records(stream)):
         other = stream.copy()
-        other.behind(record, made_up_record(0))
+        other.behind(record, [made_up_record, made_up_packet][number % 2](0))
         refused(found, 'a record of unknown type', loader, other,
                 f'unknown type 0x{TYPE:04x}',
                 ['optional', 'expected'])

@@ -350,6 +350,8 @@ with Tap('stream-version=auto') as t:
            3)
     t.case('postcopy', postcopy, AUTO, AUTO, 4, RAM)
     t.case('postcopy, preempt', postcopy, AUTO, AUTO, 4, PREEMPT)
+    t.case('postcopy, preempt, multifd', postcopy, AUTO, AUTO, 4,
+           {**PREEMPT, **MULTIFD})
     t.case('postcopy, preempt, to the distribution', postcopy, AUTO, THEIRS,
            3, PREEMPT)
     t.case('postcopy, preempt, from the distribution', postcopy, THEIRS, AUTO,

@@ -17,9 +17,9 @@ MAGIC, VERSION = 0x5145564d, 4
 END, START, PART, SECTION_END, FULL = 0, 1, 2, 3, 4
 VMDESCRIPTION, CONFIGURATION, COMMAND, RETURN_PATH = 6, 7, 8, 9
 INDEX, PAGES, COLO, HELLO, HANDOVER = 10, 11, 12, 13, 14
-MACHINE, MACHINE_END = 15, 16
+MACHINE, MACHINE_END, FACTS, PACKET, VERDICT = 15, 16, 17, 18, 19
 SECTIONS = START, PART, SECTION_END, FULL
-LAST, OPTIONAL = 1, 2
+LAST, OPTIONAL, HEAD = 1, 2, 4
 PAYLOAD_MAX = 1 << 17
 
 # name, offset and size of the fields of a record's header
@@ -71,13 +71,20 @@ class Record:
         return HEADER.size + len(self.payload)
 
     @property
+    def checked(self):
+        """The bytes that the record's checksum is of."""
+        if self.flags & HEAD and len(self.payload) >= 4:
+            return self.payload[:int.from_bytes(self.payload[:4], 'big')]
+        return self.payload
+
+    @property
     def identifies(self):
         return self.ident_size > 0
 
     def encode(self, offset):
         """The record's bytes, at any offset in the stream."""
         head = HEADER.pack(self.type, self.flags, self.section_id,
-                           len(self.payload), crc32c(self.payload), offset, 0)
+                           len(self.payload), crc32c(self.checked), offset, 0)
         head = head[:-4]
         return head + struct.pack('>I', crc32c(head)) + self.payload
 
@@ -89,7 +96,8 @@ class Record:
                  CONFIGURATION: 'configuration', COMMAND: 'command',
                  RETURN_PATH: 'return path', INDEX: 'index', PAGES: 'pages',
                  COLO: 'COLO', HELLO: 'hello', HANDOVER: 'hand-over',
-                 MACHINE: 'machine', MACHINE_END: 'machine end'}
+                 MACHINE: 'machine', MACHINE_END: 'machine end',
+                 FACTS: 'facts', PACKET: 'packet', VERDICT: 'verdict'}
         known = names.get(self.type)
         return f'the {known} record' if known else (
             f'a record of unknown type 0x{self.type:04x}')
@@ -108,8 +116,8 @@ def parse(data):
         assert head_crc == crc32c(data[offset:offset + HEADER.size - 4])
         begin = offset + HEADER.size
         payload = data[begin:begin + length]
-        assert len(payload) == length and crc == crc32c(payload)
         record = Record(kind, flags, section_id, payload, offset)
+        assert len(payload) == length and crc == crc32c(record.checked)
         if chained:
             assert (kind, section_id) == (chained.type, chained.section_id)
         elif kind in (START, FULL):

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Devices that are not sent as long as the guest does not use them, and how a
+guest uses them: a few writes, after each of which they would be missed.
+
+Not a test: no TAP in here.
+"""
+
+import typing
+
+Q35 = 'pc-q35-7.2-v4'
+
+
+class Device(typing.NamedTuple):
+    """section, part: of the state; the part is a structure in it, None if it
+    is all of it.
+    use: what a guest does, to be given a Qtest.
+    path: of the device, if there can be a machine without: without and
+    switch: its options, and what -machine has behind its type."""
+    section: str
+    use: typing.Callable
+    args: tuple = ()
+    machine: str = Q35
+    part: str = None
+    path: str = None
+    without: tuple = ()
+    switch: str = ''
+
+
+def use_hpet(qtest):
+    """Its counter runs, and a timer is set."""
+    base = 0xfed00000
+    qtest.writeq(base + 0x108, 1 << 40)     # comparator of the first timer
+    qtest.writeq(base + 0x10, 1)            # enabled
+
+
+def use_floppy(qtest):
+    """A command that fails, as there is no medium, and leaves its status."""
+    qtest.outb(0x3f7, 1)                    # the rate
+    for byte in 0x07, 0x00:                 # recalibrate the first drive
+        qtest.outb(0x3f5, byte)
+
+
+def use_serial(qtest):
+    """A byte of its own that no reset of the line touches, and the queues."""
+    qtest.outb(0x3f8 + 2, 0x81)             # queues on, trigger at 8 bytes
+    qtest.outb(0x3f8 + 7, 0x5a)             # scratch
+
+
+def use_serial_on_pci(qtest):
+    config(qtest, 0x10, 0xc000)
+    config(qtest, 4, 1)
+    qtest.outb(0xc007, 0x5a)
+
+
+def use_parallel(qtest):
+    qtest.outb(0x378, 0x42)
+
+
+def use_speaker(qtest):
+    qtest.outb(0x61, 2)
+    qtest.inb(0x61)
+
+
+SLOT = 5
+
+
+def config(qtest, offset, value):
+    """Writes to the configuration of the PCI device that is tested."""
+    qtest.outl(0xcf8, 0x80000000 | SLOT << 11 | offset & ~3)
+    qtest.outl(0xcfc, value)
+
+
+def read_config(qtest, offset):
+    qtest.outl(0xcf8, 0x80000000 | SLOT << 11 | offset & ~3)
+    return qtest.inl(0xcfc)
+
+
+def capability(qtest, wanted, after=None):
+    """Where in its configuration a capability is; with after, the next."""
+    at = read_config(qtest, after) >> 8 & 0xff if after else (
+        read_config(qtest, 0x34) & 0xff)
+    while at and read_config(qtest, at) & 0xff != wanted:
+        at = read_config(qtest, at) >> 8 & 0xff
+    return at
+
+
+MSIX, VENDOR = 0x11, 9
+
+
+def use_vectors(qtest):
+    """MSI-X is on, and the second vector goes somewhere."""
+    bar = 0xfeb00000
+    at = capability(qtest, MSIX)
+    number = read_config(qtest, at + 4) & 7
+    config(qtest, 0x10 + 4 * number, bar)
+    config(qtest, 4, 6)                     # memory, and bus mastering
+    qtest.writel(bar + 16, 0xfee00000)
+    config(qtest, at, 0x8000 << 16)
+
+
+COMMON = 1
+
+
+def common(qtest):
+    """Where the common configuration of a virtio device is in memory."""
+    bar = 0xfe000000
+    at = capability(qtest, VENDOR)
+    while read_config(qtest, at) >> 24 != COMMON:
+        at = capability(qtest, VENDOR, at)
+    number = read_config(qtest, at + 4) & 0xff
+    config(qtest, 0x10 + 4 * number, bar)
+    config(qtest, 0x14 + 4 * number, 0)
+    config(qtest, 4, 6)
+    return bar + read_config(qtest, at + 8)
+
+
+def use_queue(qtest):
+    """The driver sets up the second queue of a device of version 1."""
+    base = common(qtest)
+    for status in 1, 3:
+        qtest.writeb(base + 0x14, status)
+    qtest.writel(base + 0x08, 1)            # of the guest's features
+    qtest.writel(base + 0x0c, 1)            # version 1
+    qtest.writeb(base + 0x14, 11)
+    qtest.writew(base + 0x16, 1)            # the second queue
+    qtest.writew(base + 0x18, 64)           # its size
+    for register, value in (0x20, 0x10000), (0x28, 0x20000), (0x30, 0x30000):
+        qtest.writel(base + register, value)
+    qtest.writew(base + 0x1c, 1)            # enabled
+    qtest.writeb(base + 0x14, 15)
+
+
+def memory(qtest):
+    """Where the registers of a PCI device are now."""
+    bar = 0xfe000000
+    config(qtest, 0x10, bar)
+    config(qtest, 4, 6)
+    return bar
+
+
+def use_codec(qtest):
+    """A stream gets its number, by a command without a ring for it."""
+    base = memory(qtest)
+    qtest.writel(base + 0x08, 1)            # out of reset
+    qtest.writel(base + 0x60, 2 << 20 | 0x706 << 8 | 0x10)
+    qtest.writew(base + 0x68, 1)
+
+
+def use_interrupter(qtest):
+    """The moderation of the second one."""
+    qtest.writel(memory(qtest) + 0x1000 + 0x20 + 0x20 + 4, 4000)
+
+
+PCI = '0000:00:05.0'
+SOUND = ('-device', f'intel-hda,id=hda,addr={SLOT}', '-audiodev', 'none,id=a',
+         '-device', 'hda-duplex,bus=hda.0,audiodev=a')
+PORTS = '-device', f'virtio-serial-pci,disable-legacy=on,addr={SLOT}'
+
+DEVICES = {
+    'hpet': Device('hpet', use_hpet, path='/hpet', switch=',hpet=off'),
+    'floppy': Device('fdc', use_floppy, ('-drive', 'if=floppy'),
+                     path='/q35-pcihost/pcie.0/1f.0/isa.0/3f0'),
+    'serial port': Device(
+        'serial', use_serial, ('-serial', 'null'),
+        path='/q35-pcihost/pcie.0/1f.0/isa.0/3f8'),
+    'serial port on PCI': Device(
+        f'{PCI}/pci-serial', use_serial_on_pci, ('-chardev', 'null,id=c', '-device',
+                                    f'pci-serial,chardev=c,addr={SLOT}'),
+        part='serial'),
+    'parallel port': Device(
+        'parallel_isa', use_parallel, ('-parallel', 'null'),
+        path='/q35-pcihost/pcie.0/1f.0/isa.0/378'),
+    'speaker': Device('pcspk', use_speaker),
+    'vectors of MSI-X': Device(f'{PCI}/virtio-console', use_vectors, PORTS,
+                               part='msix'),
+    'queues': Device(f'{PCI}/virtio-console', use_queue, PORTS,
+                     part='virtio_pci/modern_queue_state'),
+    'interrupters of a USB controller': Device(
+        f'{PCI}/xhci', use_interrupter,
+        ('-device', f'qemu-xhci,addr={SLOT}'), part='xhci-intr'),
+    'sound codec': Device(
+        'hda-audio', use_codec, SOUND,
+        path='/q35-pcihost/pcie.0/05.0/hda.0/0', without=SOUND[:2]),
+}
