@@ -1,11 +1,19 @@
 /*
- * The bare limit: how long it takes to move the same bytes over a loopback
- * connection with nothing around it. One thread sends the file that a source
- * would have as its memory, another receives it into memory of its own that
- * was touched before.
+ * The bare limit: how long it takes to move the same bytes over loopback
+ * connections with nothing around it. One thread for each sends a piece of the
+ * file that a source would have as its memory, another receives it into memory
+ * of its own that was touched before.
  *
- *     limit FILE      prints seconds, CPU seconds of the sender, of the
- *                     receiver, bytes
+ *     limit FILE CONNECTIONS [HOW [PAGES]]
+ *
+ * HOW: bare       the bytes alone, in large pieces
+ *      summed     packets of so many PAGES, with a checksum of each page that
+ *                 is taken where the page is, and checked where it arrives
+ *      copied     likewise, but each page is copied first, and the copy is
+ *                 summed and sent: a guest that changes it is no matter
+ *      -unix behind it: over unix sockets rather than tcp
+ *
+ * Prints seconds, CPU seconds of the senders, of the receivers, bytes.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,11 +29,22 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <isa-l.h>
+
 /* Larger ones are no faster. */
 #define CHUNK (1 << 20)
+
+#define PAGE 4096
+#define ENTRY 16        /* bytes that a packet's head takes for each page */
+#define PAGES_MAX (CHUNK / PAGE)
+
+#define CONNECTIONS_MAX 64
+
+enum how { BARE, SUMMED, COPIED };
 
 struct side {
     int fd;
@@ -33,6 +52,10 @@ struct side {
     size_t size;
     double cpu;
 };
+
+static enum how how = BARE;
+static int family = AF_INET;
+static size_t piece = CHUNK;
 
 static double now(clockid_t clock)
 {
@@ -44,24 +67,75 @@ static double now(clockid_t clock)
 
 static size_t chunk(const struct side *s, size_t done)
 {
-    return s->size - done < CHUNK ? s->size - done : CHUNK;
+    return s->size - done < piece ? s->size - done : piece;
+}
+
+static void send_all(int fd, struct iovec *iov, int n)
+{
+    while (n) {
+        ssize_t sent = writev(fd, iov, n);
+
+        if (sent < 0) {
+            err(1, "writev");
+        }
+        for (; n && (size_t)sent >= iov->iov_len; iov++, n--) {
+            sent -= iov->iov_len;
+        }
+        if (n) {
+            iov->iov_base = (char *)iov->iov_base + sent;
+            iov->iov_len -= sent;
+        }
+    }
+}
+
+static void receive_all(int fd, void *data, size_t size)
+{
+    for (size_t done = 0; done < size; ) {
+        ssize_t n = recv(fd, (char *)data + done, size - done, 0);
+
+        if (n <= 0) {
+            err(1, "recv");
+        }
+        done += n;
+    }
+}
+
+/* The checksum of each page, where a packet's head has it */
+static void sum(const char *data, size_t size, char *head)
+{
+    for (size_t at = 0; at < size; at += PAGE, head += ENTRY) {
+        uint32_t crc = crc32_iscsi((unsigned char *)data + at, PAGE, ~0u);
+
+        memcpy(head, &crc, sizeof(crc));
+    }
 }
 
 static void *sender(void *opaque)
 {
     struct side *s = opaque;
-    double began = now(CLOCK_THREAD_CPUTIME_ID);
-    size_t done = 0;
+    char *copy = aligned_alloc(PAGE, piece);
+    char head[PAGES_MAX * ENTRY] = { 0 };
+    double began;
 
-    while (done < s->size) {
-        ssize_t n = send(s->fd, s->data + done, chunk(s, done), MSG_NOSIGNAL);
+    memset(copy, 1, piece);
+    began = now(CLOCK_THREAD_CPUTIME_ID);
+    for (size_t done = 0, n; done < s->size; done += n) {
+        char *data = s->data + done;
+        struct iovec iov[2];
 
-        if (n < 0) {
-            err(1, "send");
+        n = chunk(s, done);
+        if (how == COPIED) {
+            data = memcpy(copy, data, n);
         }
-        done += n;
+        if (how != BARE) {
+            sum(data, n, head);
+        }
+        iov[0] = (struct iovec) { head, how == BARE ? 0 : n / PAGE * ENTRY };
+        iov[1] = (struct iovec) { data, n };
+        send_all(s->fd, iov, 2);
     }
     s->cpu = now(CLOCK_THREAD_CPUTIME_ID) - began;
+    free(copy);
     return NULL;
 }
 
@@ -69,15 +143,21 @@ static void *receiver(void *opaque)
 {
     struct side *s = opaque;
     double began = now(CLOCK_THREAD_CPUTIME_ID);
-    size_t done = 0;
 
-    while (done < s->size) {
-        ssize_t n = recv(s->fd, s->data + done, chunk(s, done), 0);
+    for (size_t done = 0, n; done < s->size; done += n) {
+        char head[PAGES_MAX * ENTRY], wanted[PAGES_MAX * ENTRY] = { 0 };
 
-        if (n <= 0) {
-            err(1, "recv");
+        n = chunk(s, done);
+        if (how != BARE) {
+            receive_all(s->fd, head, n / PAGE * ENTRY);
         }
-        done += n;
+        receive_all(s->fd, s->data + done, n);
+        if (how != BARE) {
+            sum(s->data + done, n, wanted);
+            if (memcmp(head, wanted, n / PAGE * ENTRY)) {
+                errx(1, "a page came wrong");
+            }
+        }
     }
     s->cpu = now(CLOCK_THREAD_CPUTIME_ID) - began;
     return NULL;
@@ -90,8 +170,18 @@ static void connect_both(struct side *from, struct side *to)
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     socklen_t len = sizeof(at);
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int two[2];
+    int listener;
 
+    if (family == AF_UNIX) {
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, two)) {
+            err(1, "socketpair");
+        }
+        from->fd = two[0];
+        to->fd = two[1];
+        return;
+    }
+    listener = socket(AF_INET, SOCK_STREAM, 0);
     from->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (listener < 0 || from->fd < 0 ||
         bind(listener, (struct sockaddr *)&at, sizeof(at)) ||
@@ -119,39 +209,61 @@ static char *map(size_t size, int flags, int fd)
 
 int main(int argc, char **argv)
 {
-    struct side from = { 0 }, to = { 0 };
-    pthread_t threads[2];
+    struct side from[CONNECTIONS_MAX] = { 0 }, to[CONNECTIONS_MAX] = { 0 };
+    pthread_t threads[2 * CONNECTIONS_MAX];
+    double began, seconds, sent = 0, received = 0;
+    char *source, *target;
     struct stat st;
-    double began;
-    int fd;
+    int fd, n;
 
-    if (argc != 2) {
-        errx(2, "usage: limit FILE");
+    n = argc >= 3 && argc <= 5 ? atoi(argv[2]) : 0;
+    if (argc > 3) {
+        how = !strncmp(argv[3], "summed", 6) ? SUMMED :
+              !strncmp(argv[3], "copied", 6) ? COPIED : BARE;
+        family = strstr(argv[3], "-unix") ? AF_UNIX : AF_INET;
+    }
+    piece = argc > 4 ? atoi(argv[4]) * PAGE : CHUNK;
+    if (n < 1 || n > CONNECTIONS_MAX || piece < PAGE || piece > CHUNK) {
+        errx(2, "usage: limit FILE CONNECTIONS [HOW [PAGES]]");
     }
     fd = open(argv[1], O_RDWR);
     if (fd < 0 || fstat(fd, &st)) {
         err(1, "%s", argv[1]);
     }
-    from.size = to.size = st.st_size;
-    from.data = map(from.size, MAP_SHARED | MAP_POPULATE, fd);
-    to.data = map(to.size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    source = map(st.st_size, MAP_SHARED | MAP_POPULATE, fd);
+    target = map(st.st_size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     /* As QEMU advises for the memory of a guest. */
-    madvise(to.data, to.size, MADV_HUGEPAGE);
-    memset(to.data, 1, to.size);
-    connect_both(&from, &to);
+    madvise(target, st.st_size, MADV_HUGEPAGE);
+    memset(target, 1, st.st_size);
+    for (int i = 0; i < n; i++) {
+        size_t part = st.st_size / n / PAGE * PAGE;
+
+        from[i].data = source + part * i;
+        to[i].data = target + part * i;
+        from[i].size = to[i].size = i < n - 1 ? part : st.st_size - part * i;
+        connect_both(&from[i], &to[i]);
+    }
 
     began = now(CLOCK_MONOTONIC);
-    if (pthread_create(&threads[0], NULL, sender, &from) ||
-        pthread_create(&threads[1], NULL, receiver, &to)) {
-        errx(1, "no threads");
+    for (int i = 0; i < n; i++) {
+        if (pthread_create(&threads[2 * i], NULL, sender, &from[i]) ||
+            pthread_create(&threads[2 * i + 1], NULL, receiver, &to[i])) {
+            errx(1, "no threads");
+        }
     }
-    pthread_join(threads[0], NULL);
-    pthread_join(threads[1], NULL);
-    printf("%.6f %.6f %.6f %zu\n", now(CLOCK_MONOTONIC) - began,
-           from.cpu, to.cpu, from.size);
+    for (int i = 0; i < 2 * n; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    seconds = now(CLOCK_MONOTONIC) - began;
+    for (int i = 0; i < n; i++) {
+        sent += from[i].cpu;
+        received += to[i].cpu;
+    }
+    printf("%.6f %.6f %.6f %zu\n", seconds, sent, received,
+           (size_t)st.st_size);
 
     /* What arrived at the end has to be what was sent. */
-    if (from.size && memcmp(from.data, to.data, from.size)) {
+    if (memcmp(source, target, st.st_size)) {
         errx(1, "what was received is not what was sent");
     }
     return 0;

@@ -139,6 +139,55 @@ def distance(runs, base):
                   'ratio of seconds', 'of ms nobody ran it'], rows)
 
 
+def speed(rounds):
+    """The median throughput of migrations, in GiB/s."""
+    return statistics.median(one['memory'] / GIB / one['seconds']
+                             for one in rounds)
+
+
+def speeds(runs):
+    """The table of throughput alone."""
+    return table(['', 'GiB/s', 'CPU s/GiB source', 'destination'],
+                 [[name, spread([one['memory'] / GIB / one['seconds']
+                                 for one in rounds]),
+                   *(spread([one[key] for one in rounds])
+                     for key in ('source_cpu', 'destination_cpu'))]
+                  for name, rounds in runs.items()])
+
+
+def dirtying(runs, base):
+    """The table of guests that change their memory all the time."""
+    def ratio(name, key):
+        return spread([one[key] / other[key] for one, other
+                       in zip(runs[name], runs[base])])
+
+    rows = []
+    for name, rounds in runs.items():
+        rows.append([name, spread([one['seconds'] for one in rounds]),
+                     *(spread([one[key] * 1000 for one in rounds], 0)
+                       for key in ('still', 'downtime')),
+                     spread([one['rounds'] for one in rounds], 0),
+                     *('-' if name == base else ratio(name, key)
+                       for key in ('seconds', 'still'))])
+    return table(['', 'seconds', 'ms nobody ran it', 'downtime ms reported',
+                  'passes', 'ratio of seconds', 'of ms nobody ran it'], rows)
+
+
+def busy(runs, base):
+    """The table of what a guest gets done while it is sent."""
+    rows = []
+    for name, rounds in runs.items():
+        rows.append([name, *(spread([one[key] / 1e6 for one in rounds], 1)
+                             for key in ('before', 'during')),
+                     spread([one['left'] for one in rounds]),
+                     spread([one['seconds'] for one in rounds]),
+                     '-' if name == base else
+                     spread([one['left'] / other['left'] for one, other
+                             in zip(rounds, runs[base])])])
+    return table(['', 'millions in a second before', 'during', 'left',
+                  'seconds', 'ratio of what is left'], rows)
+
+
 def machine(runs, starts):
     """What comes before the memory, and how long a machine takes to start."""
     theirs, ours = runs.values()
@@ -168,6 +217,12 @@ def verify(runs):
         f'{runs[0]["bytes"] >> 20} MiB',
         spread([run['bytes'] / GIB / run['seconds'] for run in runs]),
         spread([run['cpu'] / run['bytes'] * GIB for run in runs])]])
+
+
+def pins(rows):
+    """The table of registered memory. rows: what pin.c prints, split."""
+    return table(['', 'ms to register', 'ms to return', 'MiB before',
+                  'MiB after'], rows)
 
 
 def checksums(rows):

@@ -54,7 +54,7 @@ def _completed(vm):
             raise RuntimeError(f'the migration has {status}; {vm.stderr()}')
 
 
-def _check_version(info, subject):
+def check_version(info, subject):
     version = info.get('stream', {}).get('version', 3)
     if version != subject.version:
         raise RuntimeError(f'{subject.name} spoke version {version}, '
@@ -62,7 +62,7 @@ def _check_version(info, subject):
 
 
 @contextlib.contextmanager
-def _pair(subject, image, *args, creds=((), ())):
+def pair(subject, image, *args, creds=((), ())):
     """A source with that memory, and a destination for it.  creds: arguments
     of each."""
     size = image.stat().st_size
@@ -81,6 +81,18 @@ def _pair(subject, image, *args, creds=((), ())):
         yield source, destination
 
 
+def listen(source, destination, channels, creds=None):
+    """Sets both up, and lets the destination listen.  channels: of multifd, or
+    0 for none; creds: if there is to be TLS"""
+    for vm in source, destination:
+        vm.set_caps(multifd=channels > 0)
+        if channels:
+            vm.set_params(multifd_channels=channels)
+        if creds:
+            vm.set_params(tls_creds='tls')
+    destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+
+
 def psk_credentials(directory, priority):
     """Arguments of both sides for TLS with a key that they share.  priority:
     GnuTLS's, None for QEMU's own."""
@@ -96,15 +108,9 @@ def migration(subject, image, channels, creds=None):
     """Migrates a stopped guest once: seconds, CPU seconds per GiB, bytes.
     channels: of multifd, or 0 for none; creds: of both sides, for TLS."""
     size = image.stat().st_size
-    with _pair(subject, image, '-S',
+    with pair(subject, image, '-S',
                creds=creds or ((), ())) as (source, destination):
-        for vm in source, destination:
-            vm.set_caps(multifd=channels > 0)
-            if channels:
-                vm.set_params(multifd_channels=channels)
-            if creds:
-                vm.set_params(tls_creds='tls')
-        destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
+        listen(source, destination, channels, creds)
         before = [cpu_seconds(vm.pid) for vm in (source, destination)]
         began = time.monotonic()
         source.qmp('migrate', uri=destination.listens_at())
@@ -114,9 +120,10 @@ def migration(subject, image, channels, creds=None):
         took = time.monotonic() - began
         after = [cpu_seconds(vm.pid) for vm in (source, destination)]
         info = source.qmp('query-migrate')
-        _check_version(info, subject)
+        check_version(info, subject)
         return {
             'seconds': took,
+            'memory': size,
             'sent': sent,
             'total_time': info['total-time'] / 1000,
             'downtime': info['downtime'] / 1000,
@@ -126,7 +133,7 @@ def migration(subject, image, channels, creds=None):
         }
 
 
-def _when(vm, event):
+def when(vm, event):
     """The time at which an event happened, in seconds."""
     stamp = vm.wait_event(event, TIMEOUT)['timestamp']
     return stamp['seconds'] + stamp['microseconds'] / 1e6
@@ -136,7 +143,7 @@ def journey(subject, image, delay):
     """Migrates a guest that runs, but has nothing to do, to a destination that
     everything takes so many seconds to, and back: seconds, and those in which
     nobody ran it."""
-    with _pair(subject, image) as (source, destination):
+    with pair(subject, image) as (source, destination):
         # What is left when it stops is the same with all.
         source.set_params(downtime_limit=10)
         destination.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
@@ -147,19 +154,19 @@ def journey(subject, image, delay):
             _completed(destination)
             took = time.monotonic() - began
             info = source.qmp('query-migrate')
-            _check_version(info, subject)
+            check_version(info, subject)
             return {
                 'seconds': took,
-                'still': _when(destination, 'RESUME') - _when(source, 'STOP'),
+                'still': when(destination, 'RESUME') - when(source, 'STOP'),
                 'reported': info['downtime'] / 1000,
             }
 
 
-def limit(program, image):
-    """The same bytes with nothing around them."""
-    out = subprocess.run([program, image], check=True, timeout=TIMEOUT,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         text=True).stdout
+def limit(program, image, connections, *how):
+    """The same bytes with nothing around them, or little."""
+    out = subprocess.run([program, image, str(connections), *how], check=True,
+                         timeout=TIMEOUT, stdin=subprocess.DEVNULL, text=True,
+                         stdout=subprocess.PIPE).stdout
     seconds, sender, receiver, size = map(float, out.split())
     return {
         'seconds': seconds,

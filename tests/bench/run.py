@@ -18,19 +18,26 @@ import subprocess
 import sys
 import time
 
-from bench import devices, machine, report, rounds, verify
+from bench import (devices, dirtying, machine, plot, report, rounds, targets,
+                   verify)
+from harness import network
 from harness.qemu import BUILT, ROOT, STOCK, tempdir
 
-BASE = 'distribution, version 3'
+BASE, OURS = 'distribution, version 3', 'ours, version 4'
 SUBJECTS = [
     rounds.Subject(BASE, STOCK, 'pc-q35-7.2', 3),
     rounds.Subject('ours, version 3', BUILT, 'pc-q35-7.2', 3),
-    rounds.Subject('ours, version 4', BUILT, 'pc-q35-7.2-v4', 4),
+    rounds.Subject(OURS, BUILT, 'pc-q35-7.2-v4', 4),
 ]
+TWO = [subject for subject in SUBJECTS if subject.name in (BASE, OURS)]
 LIMIT = 'bare sockets'
 # Workloads over TLS with a shared key, and the priority that GnuTLS is given
 TLS = {'tls': None, 'tls-aes': 'NORMAL:-CIPHER-ALL:+AES-128-GCM'}
 NEAR = 256 << 20    # for what is about time and not about memory
+PACKETS = [(how, pages) for how in ('summed', 'copied')
+           for pages in ('32', '64', '128', '256')]
+FAR = 512 << 20     # for a link that takes nine seconds for a GiB
+RATE = '1gbit'
 
 
 def size(text):
@@ -51,8 +58,13 @@ def arguments():
                         help='rounds that count (5)')
     parser.add_argument('--workload', action='append',
                         choices=['random', 'zero', 'devices', 'machine',
-                                 'verify', 'crc32c', 'distance', *TLS],
+                                 'verify', 'crc32c', 'pin', 'distance',
+                                 'packets', 'dirty', 'busy', 'growth',
+                                 *TLS],
                         help='what to measure (all)')
+    parser.add_argument('--growth', type=int, action='append',
+                        help='GiB of guests that show how it grows (1, 2, 4 '
+                             'and 8)')
     parser.add_argument('--delay', type=int, action='append',
                         help='milliseconds that the link takes each way '
                              '(0, 10 and 100)')
@@ -65,18 +77,31 @@ def arguments():
                         help='the program built from limit.c')
     parser.add_argument('--crc32c', required=True, type=pathlib.Path,
                         help='the program built from crc32c.c')
+    parser.add_argument('--pin', required=True, type=pathlib.Path,
+                        help='the program built from pin.c')
+    parser.add_argument('--dirtier', required=True, type=pathlib.Path,
+                        help='the guest built from dirtier.c')
+    parser.add_argument('--docs', type=pathlib.Path,
+                        help='directory to which speed.txt and speed.svg go')
     words = sys.argv[1:] + shlex.split(os.environ.get('BENCH', ''))
     found = parser.parse_args(words)
     if found.pairs < 1:
         parser.error('--pairs: at least 1')
-    found.workload = found.workload or ['crc32c', 'devices', 'machine',
-                                        'verify', 'distance', 'random', 'zero', *TLS]
+    found.workload = found.workload or ['crc32c', 'pin', 'packets', 'devices',
+                                        'machine', 'verify', 'distance',
+                                        'random', 'zero', *TLS, 'dirty',
+                                        'busy', 'growth']
     found.delay = [0, 10, 100] if found.delay is None else found.delay
+    found.growth = [1, 2, 4, 8] if found.growth is None else found.growth
     found.channels = [0, 2] if found.channels is None else found.channels
     return found
 
 
+said = []
+
+
 def say(*lines):
+    said.extend(lines)
     print(*lines, sep='\n', flush=True)
 
 
@@ -91,11 +116,12 @@ def enough_memory(needed):
                  'give a smaller --size')
 
 
-def in_turn(pairs, once, beside=None):
+def in_turn(pairs, once, beside=None, subjects=None):
     """{name: [round]}, the first round left out.  once: of a subject."""
-    runs = {subject.name: [] for subject in SUBJECTS}
+    subjects = subjects or SUBJECTS
+    runs = {subject.name: [] for subject in subjects}
     for number in range(pairs + 1):
-        order = SUBJECTS if number % 2 else SUBJECTS[::-1]
+        order = subjects if number % 2 else subjects[::-1]
         found = {subject.name: once(subject) for subject in order}
         if beside:
             found[LIMIT] = beside()
@@ -153,8 +179,9 @@ def migrations(options, workload, work):
             options.pairs,
             lambda subject, channels=channels:
                 rounds.migration(subject, image, channels, creds),
-            None if channels or creds else
-            lambda: rounds.limit(options.limit, image))
+            None if creds else
+            lambda channels=channels:
+                rounds.limit(options.limit, image, channels or 1))
         result[channels] = runs
         how = f'multifd, {channels} channels' if channels else 'no multifd'
         what = f'random memory over {workload}' if creds \
@@ -183,11 +210,107 @@ def distance(options, work):
     return result
 
 
+def packets(options, work):
+    """Pages that are summed where they are, or copied first."""
+    image = work / 'memory'
+    rounds.fill(image, options.size, random=True)
+    runs = {}
+    for number in range(options.pairs + 1):
+        for network in '', '-unix':
+            for how, pages in (('bare', '256'), *PACKETS):
+                one = rounds.limit(options.limit, image, 2, how + network,
+                                   pages)
+                if number > 0:
+                    runs.setdefault(f'{how}{network}, {pages} pages',
+                                    []).append({**one, 'memory': options.size})
+    image.unlink()
+    say('', f'{options.size >> 20} MiB in packets over two bare sockets, '
+        f'{options.pairs} rounds', *report.speeds(runs))
+    return runs
+
+
+def guests(options, workload, work):
+    """Those that change their memory."""
+    image = work / 'memory'
+    size = min(options.size, dirtying.LARGEST) if workload == 'dirty' \
+        else options.size
+    rounds.fill(image, size, random=True)
+    result = {}
+    for channels in options.channels:
+        args = image, options.dirtier, channels
+        title = f'{size >> 20} MiB, ' + (f'multifd, {channels} channels'
+                                         if channels else 'no multifd')
+        if workload == 'busy':
+            runs = in_turn(options.pairs, lambda subject, args=args:
+                           dirtying.busy(subject, *args), subjects=TWO)
+            say('', f'a busy guest, {title}, {options.pairs} rounds',
+                *report.busy(runs, BASE))
+        else:
+            rate = dirtying.just(TWO[0], *args)
+            runs = in_turn(options.pairs, lambda subject, args=args:
+                           dirtying.dirty(subject, *args, rate), subjects=TWO)
+            say('', f'{rate * dirtying.PAGE / 2**20:.0f} MiB/s are dirtied, '
+                f'{title}, {options.pairs} rounds',
+                *report.dirtying(runs, BASE))
+        result[channels] = runs
+    image.unlink()
+    return result
+
+
+def growth(options, work):
+    """How fast it is with more channels, more memory, and a slow link."""
+    def measure(gib, channels):
+        if not image.exists() or image.stat().st_size != gib << 30:
+            rounds.fill(image, gib << 30, random=True)
+        return in_turn(min(options.pairs, 3), lambda subject:
+                       rounds.migration(subject, image, channels),
+                       subjects=TWO)
+
+    image = work / 'memory'
+    found = {'channels': {n: measure(options.growth[0], n)
+                          for n in (1, 2, 4, 8)},
+             'size': {gib: measure(gib, 2) for gib in options.growth}}
+    rounds.fill(image, FAR, random=True)
+    with network.limited(RATE):
+        found['link'] = {n: in_turn(1, lambda subject, n=n:
+                                    rounds.migration(subject, image, n),
+                                    subjects=TWO) for n in (0, 2)}
+    image.unlink()
+    for title, runs in (('channels', found['channels']),
+                        ('GiB, 2 channels', found['size']),
+                        (f'channels, a link of {RATE}', found['link'])):
+        for n, one in runs.items():
+            say('', f'{n} {title}', *report.speeds(one))
+    return found
+
+
+def picture(found):
+    def lines(runs):
+        return [(subject.name,
+                 [(n, report.speed(one[subject.name]))
+                  for n, one in runs.items()]) for subject in TWO]
+
+    return plot.svg([
+        ('by channels', 'channels', 'GiB/s', lines(found['channels'])),
+        ('by memory, 2 channels', 'GiB', 'GiB/s', lines(found['size'])),
+        (f'a link of {RATE}', 'channels', 'GiB/s', lines(found['link']))])
+
+
+def lines_of(program):
+    return subprocess.run([program], check=True, timeout=300, text=True,
+                          stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE).stdout.splitlines()
+
+
+def pin(program):
+    rows = [line.rsplit(maxsplit=4) for line in lines_of(program)]
+    say('', 'registering 1 GiB of memory', *report.pins(rows))
+    return [dict(zip(('memory', 'register_ms', 'return_ms', 'before_mib',
+                      'after_mib'), row)) for row in rows]
+
+
 def crc32c(program):
-    out = subprocess.run([program], check=True, timeout=300, text=True,
-                         stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE).stdout
-    rows = [line.split() for line in out.splitlines()]
+    rows = [line.split() for line in lines_of(program)]
     say('', 'checksums', *report.checksums(rows))
     return [dict(zip(('name', 'polynomial', 'block', 'hot', 'cold'), row))
             for row in rows]
@@ -209,16 +332,30 @@ def main():
         for workload in options.workload:
             if workload == 'crc32c':
                 result[workload] = crc32c(options.crc32c)
+            elif workload == 'pin':
+                result[workload] = pin(options.pin)
             elif workload == 'devices':
                 result[workload] = state(options, work)
             elif workload == 'machine':
                 result[workload] = travelling(options, work)
             elif workload == 'verify':
                 result[workload] = verifying(options, work)
+            elif workload == 'packets':
+                result[workload] = packets(options, work)
+            elif workload in ('dirty', 'busy'):
+                result[workload] = guests(options, workload, work)
+            elif workload == 'growth':
+                result[workload] = growth(options, work)
             elif workload == 'distance':
                 result[workload] = distance(options, work)
             else:
                 result[workload] = migrations(options, workload, work)
+    say('', 'what was asked for', *targets.table(
+        result, OURS, {'base': BASE, 'limit': LIMIT}))
+    if options.docs:
+        (options.docs / 'speed.txt').write_text('\n'.join([*said, '']))
+        if 'growth' in result:
+            (options.docs / 'speed.svg').write_text(picture(result['growth']))
     result['seconds'] = time.time() - result['began']
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / 'bench.json'
