@@ -15,6 +15,7 @@ DOCS = ROOT / 'docs/devel/migration-v4'
 TABLES = [DOCS / 'errors.rst', DOCS / 'qemu-vmstate.rst']
 SOURCES = ['migration/stream/*.c', 'migration/compat/*.c',
            'migration/snapshot/*.c', 'migration/config/*.c',
+           'migration/ram/*.c',
            'tools/qemu-vmstate/*.c']
 CALLS = (r'\b(?:error_setg(?:_errno)?|migration_stream_failed(?:_hint)?|'
          r'remark|fail)\(')

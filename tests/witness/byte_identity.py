@@ -16,7 +16,8 @@ import struct
 import tempfile
 import threading
 
-from harness.qemu import BUILT, STOCK, Qemu, tempdir, wait_migration
+from harness.qemu import (BUILT, STOCK, WHOLE, Qemu, tempdir,
+                          wait_migration)
 from harness.tap import Tap, check
 from witness import machines, multifd, stream3
 from witness.qtest import Qtest
@@ -74,7 +75,8 @@ def machine(binary, name, devices, *options, stirred=True):
     """A stopped machine of that type, ready to be migrated."""
     with Qtest() as qtest, Qemu(
             binary, *machines.arguments(name, devices), *qtest.args(),
-            *options, machine=machines.machine_option(name, devices),
+            *options, *(WHOLE if name.endswith('-v4') else ()),
+            machine=machines.machine_option(name, devices),
             defaults=True, pass_fds=[qtest.theirs.fileno()],
             name=name) as vm:
         qtest.started()

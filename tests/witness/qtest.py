@@ -50,6 +50,24 @@ class Qtest:
             raise QtestError(f'{line}: {reply.strip() or "QEMU has gone"}')
         return reply[3:].strip()
 
+    def batch(self, lines):
+        """Sends all lines at once, then takes their answers."""
+        self._sock.sendall(''.join(f'{line}\n' for line in lines).encode())
+        answers = []
+        for line in lines:
+            reply = self._file.readline()
+            if not reply.startswith('OK'):
+                raise QtestError(f'{line}: {reply.strip() or "QEMU has gone"}')
+            answers.append(reply[3:].strip())
+        return answers
+
+    def clock_step(self, nanoseconds):
+        """Lets the virtual clock go on (accel=qtest): what it then says."""
+        return int(self._command('clock_step', str(nanoseconds)))
+
+    def clock_set(self, nanoseconds):
+        return int(self._command('clock_set', str(nanoseconds)))
+
     def outb(self, port, value):
         self._command('outb', port, value)
 
