@@ -53,6 +53,11 @@ def with_pages(unit):
     return unit.has_pages
 
 
+def of_thread(unit):
+    """It has pages, and comes on a channel of multifd."""
+    return unit.has_pages and unit.channel != MAIN
+
+
 def ends_round(unit):
     return unit.ends_round
 
@@ -142,19 +147,19 @@ def refused(scene, act, words):
 
 
 def refusals(t, directory, multifd):
-    channel = 1 if multifd else MAIN
+    pages = of_thread if multifd else with_pages
     name = 'multifd' if multifd else 'the main stream'
     with Scene(directory, multifd) as scene:
         for what, (change, words) in PAGES.items():
             t.case(f'{name}: {what}', refused, scene,
-                   Once(on(channel, with_pages), change, 2), words)
+                   Once(pages, change, 2), words)
         if not multifd:
             # Where there is an index it has the head, too
             t.case(f'{name}: a page\'s checksum', refused, scene,
                    Once(with_pages, other_sum, 2), 'index')
         t.case(f'{name}: packets in another order', refused, scene,
-               Swap(on(channel, with_pages)), 'offset')
-        for where in {channel, MAIN}:
+               Swap(pages), 'offset')
+        for where in (1, MAIN) if multifd else (MAIN,):
             for what, (change, words) in ROUNDS.items():
                 t.case(f'{name}, {where}: {what}', refused, scene,
                        Once(on(where, ends_round), change), words)

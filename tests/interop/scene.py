@@ -5,6 +5,7 @@ one try after the other.
 Not a test: no TAP in here.
 """
 
+import collections
 import os
 import random
 
@@ -99,15 +100,21 @@ def untouched(unit):
 
 
 class Once:
-    """Does something to the nth of the units that are chosen."""
+    """Does something to the nth of the units that are chosen of a channel, of
+    the first one that has so many: threads share pages out as it comes, and one
+    of them may have them all.
+    """
 
     def __init__(self, chosen, change, nth=1):
-        self.chosen, self.change, self.left = chosen, change, nth
+        self.chosen, self.change = chosen, change
+        self.left = collections.defaultdict(lambda: nth)
+        self.done = False
 
     def __call__(self, unit):
-        if self.left and self.chosen(unit):
-            self.left -= 1
-            if not self.left:
+        if not self.done and self.chosen(unit):
+            self.left[unit.channel] -= 1
+            if not self.left[unit.channel]:
+                self.done = True
                 return self.change(unit)
         return unit.data
 
