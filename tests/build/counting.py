@@ -39,14 +39,15 @@ def passed():
 
 def failed():
     said = last_line('3 passed, 1 failed, 2 skipped', 1, GOOD, BAD)
-    check('FAILED: number 1\n    two\n    # why it is so\n' in said, said)
+    check('FAILED: number 1: two\n    # why it is so\n' in said, said)
+    check('\nnumber 1:\n    two\n    # why it is so\n' in said, said)
 
 
 def ended_badly():
     said = last_line('5 passed, 3 failed, 2 skipped', 1,
                      GOOD, CRASH, SHORT, LATE)
     for i, how in (1, 'ERROR'), (2, 'ERROR'), (3, 'TIMEOUT'):
-        check(f'FAILED: number {i}\n    ended with {how}' in said, said)
+        check(f'FAILED: number {i}: ended with {how}\n' in said, said)
 
 
 def nothing_ran():
