@@ -323,12 +323,21 @@ static bool check_channels(Error **errp)
     return false;
 }
 
-bool migration_stream_check(const char *uri, Error **errp)
+/* What a command says is read to its end, which comes behind the stream's */
+static bool check_answer(const char *uri, Error **errp)
 {
-    if (!check_channels(errp)) {
-        return false;
+    if (!strstart(uri, "exec:", NULL) || !migrate_use_return_path()) {
+        return true;
     }
-    if (selected() != STREAM_VERSION || !strstart(uri, "rdma:", NULL)) {
+    error_setg(errp, "In migration stream version 4 nobody answers to 'exec:', "
+               "and the capability 'return-path' would wait for it");
+    error_append_hint(errp, "Switch it off with migrate_set_capability.\n");
+    return false;
+}
+
+static bool check_transport(const char *uri, Error **errp)
+{
+    if (!strstart(uri, "rdma:", NULL)) {
         return true;
     }
     error_setg(errp, "Migration stream version 4 cannot go over 'rdma', which "
@@ -336,4 +345,14 @@ bool migration_stream_check(const char *uri, Error **errp)
                "that could be checked; for that, set the migration parameter "
                "'stream-version' to 3 on both sides");
     return false;
+}
+
+bool migration_stream_check(const char *uri, bool outgoing, Error **errp)
+{
+    if (!check_channels(errp)) {
+        return false;
+    }
+    return selected() != STREAM_VERSION ||
+           (check_transport(uri, errp) &&
+            (!outgoing || check_answer(uri, errp)));
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A migration without a return path, after one with it that has failed.
+"""A return path that nobody answers on, and a migration without one after one
+with it that has failed.
 
-What is left of the first must not make the source ask for a return path: it
+What is left of that one must not make the source ask for a return path: it
 would not read what comes, and a socket that is closed with unread data in it
 takes the end of the stream along.
 """
@@ -11,6 +12,7 @@ import socket
 
 from harness.qemu import (BUILT, STOCK, Qemu, migrate, start_migration,
                           wait_migration)
+from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
 
 MACHINES = 'pc-q35-7.2', 'pc-i440fx-7.2', 'pc-q35-7.2-v4'
@@ -63,7 +65,22 @@ def arrives(machine):
         wait_migration(dst)
 
 
-with Tap('no return path after one that has failed') as t:
+def nobody_answers():
+    """What would wait for ever is refused, and without it it comes through."""
+    with Qemu(BUILT, '-S', '-m', '16M', machine=MACHINES[2]) as src:
+        src.set_caps(return_path=True)
+        try:
+            src.qmp('migrate', uri='exec:cat >/dev/null')
+        except QmpError as said:
+            check("'return-path'" in str(said), said)
+        else:
+            raise AssertionError('it was not refused')
+        src.set_caps(return_path=False)
+        migrate(src, 'exec:cat >/dev/null')
+
+
+with Tap('return paths') as t:
+    t.case('over exec', nobody_answers)
     for name in MACHINES:
         t.case(f'{name}: it arrives', arrives, name)
     for name in MACHINES[:2]:

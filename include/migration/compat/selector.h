@@ -103,9 +103,10 @@ QEMUFile *migration_stream_pages_input(QIOChannel *ioc);
  * over the channels of the capabilities that are set?
  *
  * @uri: where the stream goes to or comes from
+ * @outgoing: whether it goes there
  *
  * Returns: %true, or %false with @errp saying why not, and what to do.
  */
-bool migration_stream_check(const char *uri, Error **errp);
+bool migration_stream_check(const char *uri, bool outgoing, Error **errp);
 
 #endif
