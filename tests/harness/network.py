@@ -20,15 +20,14 @@ def _call(function, *args):
 def limited(rate):
     """A network of our own, in which nothing is but a loopback of that rate
     ('1gbit').  Takes root, in a container at least."""
-    home = os.open('/proc/self/ns/net', os.O_RDONLY)
-    _call('unshare', CLONE_NEWNET)
-    try:
-        for command in ('ip link set lo up mtu 1500',
-                        f'tc qdisc add dev lo root tbf rate {rate} '
-                        'burst 256k latency 50ms'):
-            subprocess.run(command.split(), check=True, timeout=60,
-                           stdin=subprocess.DEVNULL)
-        yield
-    finally:
-        _call('setns', home, CLONE_NEWNET)
-        os.close(home)
+    with open('/proc/self/ns/net', encoding='ascii') as home:
+        _call('unshare', CLONE_NEWNET)
+        try:
+            for command in ('ip link set lo up mtu 1500',
+                            f'tc qdisc add dev lo root tbf rate {rate} '
+                            'burst 256k latency 50ms'):
+                subprocess.run(command.split(), check=True, timeout=60,
+                               stdin=subprocess.DEVNULL)
+            yield
+        finally:
+            _call('setns', home.fileno(), CLONE_NEWNET)
