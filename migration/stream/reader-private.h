@@ -47,6 +47,16 @@ struct StreamReader {
     uint8_t payload[STREAM_PAYLOAD_MAX + STREAM_HEADER_SIZE];
 };
 
+static inline bool stream_reader_in_chain(const StreamReader *r)
+{
+    return !(r->record.flags & STREAM_FLAG_LAST);
+}
+
+static inline const char *stream_record_name(uint16_t type)
+{
+    return stream_record_type_name(type) ?: "unknown";
+}
+
 /* Sets the error that bytes are missing: @have of @want are there */
 void stream_reader_cut_short(const StreamReader *r, size_t have, size_t want,
                              Error **errp);
@@ -68,5 +78,21 @@ bool stream_reader_check_payload(StreamReader *r, size_t length,
  * its data is read when this returns true
  */
 bool stream_reader_packet(StreamReader *r, Error **errp);
+
+/* May @record, whose header has come, be behind the present one? */
+bool stream_reader_check_place(StreamReader *r, const StreamRecord *record,
+                               Error **errp);
+
+/* Is the present record, which has come, of a type that may be as it is? */
+bool stream_reader_check_type(const StreamReader *r, Error **errp);
+
+/*
+ * Goes to the next record; @given if it is for the caller, and not one that is
+ * skipped or the index
+ */
+bool stream_reader_step(StreamReader *r, bool *given, Error **errp);
+
+/* Reads the index, and holds it against what came */
+bool stream_reader_check_index(StreamReader *r, Error **errp);
 
 #endif
