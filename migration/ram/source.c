@@ -16,8 +16,6 @@
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "exec/target_page.h"
-#include "io/channel-socket.h"
-#include "io/channel-tls.h"
 #include "qapi/error.h"
 #include "migration/compat/peer.h"
 #include "migration/migration.h"
@@ -29,6 +27,7 @@
 #include "migration/ram/verdict.h"
 #include "migration/stream/channel.h"
 #include "sender.h"
+#include "source-channel.h"
 #include "trace.h"
 
 /* How long the gate is open in one iteration, in milliseconds */
@@ -42,16 +41,6 @@
 
 /* Most pages that are taken at once */
 #define TAKE_MOST 128
-
-typedef struct SourceChannel {
-    RamFigures figures;
-    int fd;                 /* -1: no socket, or not any more */
-    int tid;                /* 0: did not run yet */
-    clockid_t clock;        /* of the thread's time on a CPU */
-    uint64_t clock_begin;   /* what it showed at first, in nanoseconds */
-    uint64_t cpu_ns;        /* what it showed in the end, since then */
-    bool runs;
-} SourceChannel;
 
 static struct {
     QemuMutex lock;
@@ -83,68 +72,7 @@ static void __attribute__((__constructor__)) source_init(void)
     qemu_cond_init(&source.told);
 }
 
-/* Channels, and what they have done */
-
-static uint64_t source_clock(clockid_t clock)
-{
-    struct timespec ts = { };
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
-}
-
-static int source_fd(QIOChannel *ioc)
-{
-    QIOChannelTLS *tls = (QIOChannelTLS *)
-        object_dynamic_cast(OBJECT(ioc), TYPE_QIO_CHANNEL_TLS);
-    QIOChannelSocket *socket = (QIOChannelSocket *)
-        object_dynamic_cast(tls ? OBJECT(tls->master) : OBJECT(ioc),
-                            TYPE_QIO_CHANNEL_SOCKET);
-
-    return socket ? socket->fd : -1;
-}
-
-/* The thread that calls this sends on the channel */
-static void source_channel_begin(SourceChannel *c, QIOChannel *ioc)
-{
-    QEMU_LOCK_GUARD(&source.lock);
-    c->fd = source_fd(ioc);
-    c->tid = qemu_get_thread_id();
-    if (pthread_getcpuclockid(pthread_self(), &c->clock) == 0) {
-        c->clock_begin = source_clock(c->clock);
-        c->runs = true;
-    }
-}
-
-/* How long its thread was on a CPU, in nanoseconds; with the lock */
-static uint64_t source_channel_cpu(SourceChannel *c)
-{
-    uint64_t now = c->runs ? source_clock(c->clock) : 0;
-
-    /* There is none any more when the thread has ended */
-    if (now) {
-        c->cpu_ns = now - c->clock_begin;
-    }
-    return c->cpu_ns;
-}
-
-static void source_channel_end(SourceChannel *c)
-{
-    QEMU_LOCK_GUARD(&source.lock);
-    source_channel_cpu(c);
-    c->fd = -1;
-    c->runs = false;
-}
-
-/* One that is being written has not been counted yet */
-static uint64_t source_channel_blocked(const SourceChannel *c)
-{
-    uint64_t since = stat64_get(&c->figures.since);
-    uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-
-    return stat64_get(&c->figures.blocked_ns) +
-           (since && since < now ? now - since : 0);
-}
+/* What channels have done */
 
 unsigned ram_channel_stats(RamChannelStats *stats, unsigned max)
 {
@@ -153,17 +81,7 @@ unsigned ram_channel_stats(RamChannelStats *stats, unsigned max)
     QEMU_LOCK_GUARD(&source.lock);
     count = ram_source_running() ? MIN(max, source.count) : 0;
     for (unsigned i = 0; i < count; i++) {
-        SourceChannel *c = &source.channels[i];
-
-        stats[i] = (RamChannelStats) {
-            .fd = c->fd,
-            .tid = c->tid,
-            .bytes = stat64_get(&c->figures.bytes),
-            .pages = stat64_get(&c->figures.pages),
-            .zeros = stat64_get(&c->figures.zeros),
-            .blocked_ns = source_channel_blocked(c),
-            .cpu_ns = source_channel_cpu(c),
-        };
+        source_channel_look(&source.channels[i], &stats[i]);
         if (source.multifd) {
             snprintf(stats[i].name, sizeof(stats[i].name), "multifd%u", i);
         } else {
@@ -409,7 +327,9 @@ bool ram_source_send(QIOChannel *ioc, unsigned id, Error **errp)
     uint32_t ended;
 
     assert(id < source.count);
-    source_channel_begin(c, ioc);
+    WITH_QEMU_LOCK_GUARD(&source.lock) {
+        source_channel_begin(c, ioc);
+    }
     s = ram_sender_new_channel(ioc, migrate_use_zero_copy_send(), compressor,
                                &c->figures);
     while (!*errp && source_wait(s, &ended)) {
@@ -417,7 +337,9 @@ bool ram_source_send(QIOChannel *ioc, unsigned id, Error **errp)
             source_run(s, &c->figures, errp);
         }
     }
-    source_channel_end(c);
+    WITH_QEMU_LOCK_GUARD(&source.lock) {
+        source_channel_end(c);
+    }
     if (*errp && !source_sender_failed(*errp)) {
         error_free(*errp);
         *errp = NULL;
@@ -486,6 +408,7 @@ bool ram_source_start(QEMUFile *f, Error **errp)
     if (multifd) {
         multifd_send_start();
     } else {
+        QEMU_LOCK_GUARD(&source.lock);
         source_channel_begin(&source.channels[0],
                              migration_stream_transport(f));
     }
@@ -516,6 +439,7 @@ void ram_source_end(void)
     if (source.on) {
         qatomic_set(&source.on, false);
         if (!source.multifd) {
+            QEMU_LOCK_GUARD(&source.lock);
             source_channel_end(&source.channels[0]);
         }
         ram_sender_free(source.main);
