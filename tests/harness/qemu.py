@@ -29,8 +29,12 @@ QEMU_IMG = os.environ.get('QEMU_IMG', f'{ROOT}/build/bin/qemu-img')
 WHOLE = '-global', 'migration.send-unused=on'
 
 # Quitting flushes images and joins threads; a sanitizer makes it slow.
-QUIT_TIMEOUT = 30
+QUIT_TIMEOUT = 120
+# How much longer anything may take on a machine that is busy with other things
+BUSY = 4
 POLL = 0.02
+# What query-migrate shows of a migration that is over
+ENDED = 'completed', 'failed', 'cancelled'
 
 
 class QemuDied(Exception):
@@ -164,7 +168,7 @@ class Qemu:
         self.qmp('query-name')
         return list(self._qmp.events)
 
-    def wait_event(self, name, timeout=30):
+    def wait_event(self, name, timeout=120):
         return self._guard(lambda: self._qmp.wait_event(name, timeout))
 
     def set_caps(self, **caps):
@@ -211,9 +215,10 @@ class Qemu:
     def wait_exit(self, timeout=30):
         """Waits for its end and returns the exit status (-N: signal N)."""
         try:
-            status = self.process.wait(timeout)
+            status = self.process.wait(timeout * BUSY)
         except subprocess.TimeoutExpired:
-            raise QemuDied(f'{self.name} has not ended after {timeout} s; '
+            raise QemuDied(f'{self.name} has not ended after '
+                           f'{timeout * BUSY} s; '
                            f'{self.says()}') from None
         self._check_crash()
         return status
@@ -293,7 +298,9 @@ class Qemu:
 
 
 def wait_for(condition, timeout, describe):
-    """Polls condition; after timeout raises with what describe() returns."""
+    """Polls condition; after BUSY times the timeout raises with what
+    describe() returns."""
+    timeout *= BUSY
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -313,26 +320,39 @@ def start_migration(src, uri, caps=None, params=None):
     src.qmp('migrate', uri=uri)
 
 
+def is_over(vm):
+    """Whether a migration has ended, be it well or not: its status comes first,
+    and then the run state, the files and what they were piped into."""
+    return not any(one['type'] == 'migration' for one in vm.qmp('query-yank'))
+
+
 def wait_migration(vm, states=('completed',), timeout=60):
     """Waits until query-migrate shows one of states, and returns it all.
-    Raises as soon as the migration has ended in another one."""
+    Raises as soon as the migration has ended in another one.  If it has ended,
+    it is over."""
     states = (states,) if isinstance(states, str) else states
 
-    def ended():
+    def reached():
         info = vm.qmp('query-migrate')
         status = info.get('status', 'none')
         if status in states:
             return info
-        if status in ('failed', 'cancelled', 'completed'):
+        if status in ENDED:
             why = info.get('error-desc', 'no reason given')
             raise RuntimeError(f'migration of {vm.name} is {status} ({why}), '
                                f'not {"/".join(states)}; {vm.says()}')
         return None
 
-    return wait_for(ended, timeout,
+    info = wait_for(reached, timeout,
                     lambda: f'migration of {vm.name} is not '
                             f'{"/".join(states)} but '
                             f'{vm.qmp("query-migrate")}; {vm.says()}')
+    if info['status'] not in ENDED:
+        return info
+    wait_for(lambda: is_over(vm), timeout, lambda: (
+        f'migration of {vm.name} is {info["status"]}, but not over; '
+        f'{vm.says()}'))
+    return vm.qmp('query-migrate')
 
 
 def migrate(src, uri, timeout=60, caps=None, params=None):

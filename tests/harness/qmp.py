@@ -21,7 +21,7 @@ class QmpClosed(Exception):
 
 
 class Qmp:
-    TIMEOUT = 60
+    TIMEOUT = 120
 
     def __init__(self, sock):
         self.sock = sock

@@ -12,7 +12,8 @@ import socket
 import subprocess
 
 from harness.guest import GuestConsole, guest_args, make_disk, run_guest
-from harness.qemu import (BUILT, QEMU_IMG, Qemu, migrate, tempdir, wait_for)
+from harness.qemu import (BUILT, QEMU_IMG, Qemu, migrate, tempdir, wait_for,
+                          wait_migration)
 from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
 from interop import talk, wire
@@ -125,7 +126,7 @@ def by_postcopy():
     with source() as src, adopter(incoming='defer') as dst:
         for vm in src, dst:
             vm.set_caps(postcopy_ram=True)
-        src.set_params(**{'max-bandwidth': 1 << 20})
+        src.set_params(**{'max-bandwidth': 1 << 16})
         src.qmp('migrate', uri=again(dst))
         wait_for(lambda: src.qmp('query-migrate')['status'] == 'active', 60,
                  src.says)
@@ -329,8 +330,7 @@ def version_3():
         src.set_params(**{'stream-version': 3})
         src.qmp('migrate', uri=again(dst))
         check('version 3' in wait_failed(dst), dst.says())
-        wait_for(lambda: src.qmp('query-migrate')['status'] == 'failed', 30,
-                 src.says)
+        wait_migration(src, 'failed')
         equal(src.status(), 'running', 'source')
         src.set_params(**{'stream-version': 'auto'})
         migrate(src, again(dst))

@@ -4,7 +4,7 @@
 Not a test: no TAP in here.
 """
 
-from harness.qemu import BUILT, Qemu, start_migration, wait_for, wait_migration
+from harness.qemu import BUILT, Qemu, start_migration, wait_migration
 from harness.tap import equal
 
 ANYWHERE = 'tcp:127.0.0.1:0'
@@ -80,16 +80,7 @@ def same_machine(src, dst, given=()):
 def failing(src, uri, **params):
     """A migration that must fail; returns why it did, to the source."""
     start_migration(src, uri, params=params)
-    return wait_for(lambda: _failed(src), 60, lambda: (
-        f'{src.name} does not fail: {src.qmp("query-migrate")}; '
-        f'{src.says()}'))
-
-
-def _failed(src):
-    info = src.qmp('query-migrate')
-    if info['status'] == 'completed':
-        raise AssertionError(f'the migration of {src.name} has completed')
-    return info['status'] == 'failed' and info.get('error-desc', 'no reason')
+    return wait_migration(src, 'failed').get('error-desc', 'no reason')
 
 
 def arrived(vm):

@@ -14,7 +14,7 @@ import pathlib
 import subprocess
 
 from harness.qemu import (BUILT, QEMU_IMG, Qemu, environment, migrate, tempdir,
-                          wait_for)
+                          wait_for, wait_migration)
 from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
 from interop import wire
@@ -138,12 +138,7 @@ def late():
 
 def failed(vm):
     """Why a migration has failed."""
-    info = wait_for(lambda: next(
-        (info for info in [vm.qmp('query-migrate')]
-         if info['status'] in ('failed', 'completed')), None), 60,
-        lambda: vm.qmp('query-migrate'))
-    equal(info['status'], 'failed', 'status')
-    return info['error-desc']
+    return wait_migration(vm, 'failed')['error-desc']
 
 
 def late_live():

@@ -11,8 +11,8 @@ import re
 import subprocess
 
 from harness.guest import make_disk, run_guest
-from harness.qemu import (BUILT, QEMU_IMG, QemuDied, start_migration, tempdir,
-                          wait_for)
+from harness.qemu import (BUILT, ENDED, QEMU_IMG, QemuDied, is_over,
+                          start_migration, tempdir, wait_for, wait_migration)
 from harness.tap import Tap, check, equal
 from interop.relay import (AFTER, AMID, BEFORE, DESTINATION, PLACES, SOURCE,
                            Relay)
@@ -148,8 +148,8 @@ class Migration:
     def _over(self):
         """Whether the source has made up its mind, or is gone."""
         try:
-            return self.src.qmp('query-migrate').get('status') in (
-                'completed', 'failed', 'cancelled')
+            return self.src.qmp('query-migrate').get('status') in ENDED and (
+                is_over(self.src))
         except QemuDied:
             return True
 
@@ -331,8 +331,7 @@ def cancelled(scene):
         wait_for(lambda: src.qmp('query-migrate').get('peer', {}).get(
             'hand-over') == 'waiting', 60, lambda: src.qmp('query-migrate'))
         src.qmp('migrate_cancel')
-        wait_for(lambda: src.qmp('query-migrate')['status'] == 'cancelled',
-                 60, lambda: src.qmp('query-migrate'))
+        wait_migration(src, 'cancelled')
         src.wait_status('running')
         relay.resume()
         src.console.wait_generations(1)

@@ -8,7 +8,7 @@ import functools
 import subprocess
 
 from harness.qemu import (BUILT, STOCK, Qemu, environment, spawn, tempdir,
-                          wait_for)
+                          wait_migration)
 from harness.qmp import QmpError
 from harness.tap import Tap, check, equal
 from interop.live import record_stream
@@ -87,8 +87,7 @@ def refused_rdma():
         equal(src.qmp('query-migrate').get('status'), None, 'status')
         # And it can still do what it was made for.
         src.qmp('migrate', uri=f'exec:cat > {directory}/sent')
-        wait_for(lambda: src.qmp('query-migrate')['status'] == 'completed',
-                 30, lambda: f'{src.qmp("query-migrate")}')
+        wait_migration(src)
 
 
 def refused_rdma_incoming():

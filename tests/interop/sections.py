@@ -6,7 +6,7 @@ not tell, and where one side has a device that the other has not.
 
 import struct
 
-from harness.qemu import BUILT, Qemu, tempdir, wait_for
+from harness.qemu import BUILT, Qemu, tempdir, wait_migration
 from harness.tap import Tap, check, equal
 from interop.live import record_stream
 from interop.loading import take, unwell
@@ -54,8 +54,7 @@ def one_name():
             take(vm, path)
             sent = directory / 'sent'
             vm.qmp('migrate', uri=f'exec:cat > {sent}')
-            wait_for(lambda: vm.qmp('query-migrate')['status'] == 'completed',
-                     30, lambda: f'{vm.qmp("query-migrate")}')
+            wait_migration(vm)
         again = Stream(sent.read_bytes())
         equal([again.state(r) for r in again.records if r.name == 'slirp'],
               marked, 'states of the two networks')
