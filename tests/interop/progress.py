@@ -16,6 +16,7 @@ from harness.tap import Tap, check, equal
 V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
 SIZE = 64 << 20
 NO_LIMIT = 1 << 40
+TIMEOUT = 60
 BAR = re.compile(r'\[#* *\] +(\d+)% (\S+ \S+)/s(, \d+ s left)?'
                  r'(, limited by [a-zA-Z \']+)?')
 
@@ -52,7 +53,7 @@ def progress_of(vm):
 def wait_held(src, by):
     """Waits until that holds it back; all that is shown then."""
     return wait_for(lambda: (found := progress_of(src)).get('bottleneck') ==
-                    by and found, 60,
+                    by and found, TIMEOUT,
                     lambda: f'it is not {by}: {src.qmp("query-migrate")}')
 
 
@@ -76,11 +77,11 @@ def limited(machine, channels=0):
         check(found['expected-downtime'] <= 300, f'{found}')
         equal(found['dirty-rate'], 0, 'of a stopped guest')
         check(found['rounds'] >= 1, f'{found}')
-        later = wait_for(lambda: (one := progress_of(src))['percent'] >
-                         found['percent'] and one, 60,
-                         lambda: f'{found}, {progress_of(src)}')
-        check(later['expected-end'] < found['expected-end'] * 2,
-              f'{found}, {later}')
+        # It gets there, whatever holds it up for a moment
+        later = wait_for(
+            lambda: (one := progress_of(src))['percent'] > found['percent'] and
+            one.get('expected-end', NO_LIMIT) < found['expected-end'] and one,
+            TIMEOUT, lambda: f'{found}, {progress_of(src)}')
         if channels:
             names = [one['name'] for one in later['channels']]
             check(len(set(names)) == len(names) >= channels, f'{names}')
@@ -100,7 +101,7 @@ def destination_stands(machine, channels=0, uri='tcp:127.0.0.1:0'):
             src.set_params(max_bandwidth=NO_LIMIT)
             wait_held(src, 'destination-cpu')
             wait_for(lambda: all(one['waiting'] > 50 for one in
-                                 progress_of(src)['channels']), 60,
+                                 progress_of(src)['channels']), TIMEOUT,
                      lambda: f'nobody waits: {progress_of(src)}')
         finally:
             os.kill(dst.pid, signal.SIGCONT)
@@ -121,7 +122,7 @@ class Terminal:
     def types(self, line):
         self.ours.sendall(line.encode() + b'\n')
 
-    def shows(self, pattern, timeout=60):
+    def shows(self, pattern, timeout=TIMEOUT):
         def found():
             with contextlib.suppress(BlockingIOError):
                 self.text += self.ours.recv(1 << 16).decode()
@@ -146,21 +147,27 @@ def bar(machine):
         tty.shows('VM status: paused')
 
 
+LINES = (r'progress: \d+%, round 1', r'sent now: \S+ \S+/s',
+         r'dirtied by the guest: 0 B/s', r'expected end: in \d+ ms',
+         r'guest would stand still: \d+ ms', r'bottleneck: bandwidth-limit',
+         r'channel main: .*/s, \d+ pages, \d+ of zeros, \d+% CPU, '
+         r'\d+% waiting')
+
+
+def missing(text):
+    return [line for line in LINES if not re.search(f'^{line}$', text, re.M)]
+
+
 def told(machine):
     """info migrate prints what query-migrate has."""
     with pair(machine) as (src, dst, uri):
         src.set_params(max_bandwidth=2 << 20)
         src.qmp('migrate', uri=uri)
         wait_held(src, 'bandwidth-limit')
-        text = src.hmp('info migrate')
-        for line in (r'progress: \d+%, round 1', r'sent now: \S+ \S+/s',
-                     r'dirtied by the guest: 0 B/s',
-                     r'expected end: in \d+ ms',
-                     r'guest would stand still: \d+ ms',
-                     r'bottleneck: bandwidth-limit',
-                     r'channel main: .*/s, \d+ pages, \d+ of zeros, '
-                     r'\d+% CPU, \d+% waiting'):
-            check(re.search(f'^{line}$', text, re.M), f'no {line} in {text}')
+        # All at once, as some of it is so only most of the time
+        wait_for(lambda: not missing(src.hmp('info migrate')), TIMEOUT,
+                 lambda: f'no {missing(src.hmp("info migrate"))} in '
+                         f'{src.hmp("info migrate")}')
         goes_on(src, dst)
 
 
