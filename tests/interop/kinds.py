@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import threading
 
 from harness.qemu import (BUILT, start_migration, tempdir, wait_for,
                           wait_migration)
@@ -260,12 +261,47 @@ def hinted(caps):
         check(not any(after[first:last]), 'free pages have come')
 
 
-def syncs(vm, figure='dirty-sync-count'):
-    return vm.qmp('query-migrate').get('ram', {}).get(figure, 0)
+def syncs(vm):
+    return vm.qmp('query-migrate').get('ram', {}).get('dirty-sync-count', 0)
 
 
-def normal(vm):
-    return syncs(vm, 'normal')
+class Gate:
+    """A pipe into a file that takes no more than it is told to."""
+
+    def __init__(self, directory):
+        self.pipe, self.file = directory / 'pipe', directory / 'file'
+        os.mkfifo(self.pipe)
+        self.passed = self.limit = 0
+        self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self._pass, daemon=True)
+        self.thread.start()
+
+    def _pass(self):
+        with open(self.pipe, 'rb', buffering=0) as pipe, \
+             open(self.file, 'wb') as file:
+            data = True
+            while data:
+                with self.changed:
+                    self.changed.wait_for(lambda: self.passed < self.limit)
+                    room = self.limit - self.passed
+                data = pipe.read(min(room, 64 << 10))
+                file.write(data)
+                with self.changed:
+                    self.passed += len(data)
+                    self.changed.notify()
+
+    def open(self, limit):
+        """Takes all up to there from now on."""
+        with self.changed:
+            self.limit = limit
+            self.changed.notify()
+
+    def takes(self, size):
+        """Waits until so many bytes have come, of which there are more."""
+        self.open(size)
+        with self.changed:
+            check(self.changed.wait_for(lambda: self.passed == size, TIMEOUT),
+                  f'{self.passed} of {size} bytes have come')
 
 
 def hinted_one_way():
@@ -278,27 +314,29 @@ def hinted_one_way():
         scene.fill(busy, 16 * MIB)
         scene.fill(free, 4 * size)
         src.set_caps(return_path=False)
-        src.set_params(max_bandwidth=16 * MIB, downtime_limit=1)
-        start_migration(src, f'exec:cat > {directory}/file')
+        src.set_params(max_bandwidth=1 << 40, downtime_limit=1)
+        gate = Gate(directory)
+        start_migration(src, f'exec:cat > {gate.pipe}')
         wait_for(balloon.wanted, TIMEOUT, lambda: src.says())
         before = balloon.wanted()
         # What is free has been sent, and comes behind what is busy the next
         # time: it is still dirty then
-        wait_for(lambda: normal(src) * PAGE >= 16 * MIB + 2 * size, TIMEOUT,
-                 lambda: f'{src.qmp("query-migrate")}')
-        src.set_params(max_bandwidth=1000)
+        gate.takes(16 * MIB + 2 * size)
         scene.fill(free, size)
-        scene.fill(busy)
+        scene.fill(busy, 16 * MIB)
         # The rest of the first pass, and no more than a part of the second
-        src.set_params(max_bandwidth=4 * MIB)
-        wait_for(lambda: syncs(src) >= 2, TIMEOUT, lambda: src.says())
+        gate.takes(30 * MIB)
+        equal(syncs(src), 2, 'passes')
+        # Whoever gives a hint waits for who is at the gate
         src.set_params(max_bandwidth=1000)
+        gate.open(1 << 40)
         wait_for(lambda: balloon.wanted() not in (0, before), TIMEOUT,
                  lambda: f'{src.qmp("query-migrate")}; {src.says()}')
         balloon.hint(free, size)
         src.set_params(max_bandwidth=1 << 40, downtime_limit=30000)
         wait_migration(src, timeout=TIMEOUT)
-        dst.qmp('migrate-incoming', uri=f'exec:cat {directory}/file')
+        gate.thread.join(TIMEOUT)
+        dst.qmp('migrate-incoming', uri=f'exec:cat {gate.file}')
         wait_migration(dst, timeout=TIMEOUT)
         equal(syncs(src) > 2, True, 'synchronized once more')
         check(scene.memory(src) == scene.memory(dst),
