@@ -15,6 +15,7 @@ from harness.qemu import (BUILT, STOCK, Qemu, start_migration, tempdir,
 from harness.tap import Tap, check, equal
 from interop import wire
 from interop.live import record_stream
+from interop.retrying import hastily
 from witness import byte_identity, stream3
 
 V3, V4 = 'pc-q35-7.2', 'pc-q35-7.2-v4'
@@ -23,7 +24,7 @@ ANSWER = QUESTION ^ 0xffffffff
 OPEN_RETURN_PATH = bytes([8, 0, 1, 0, 0])
 SHUT = struct.pack('>HHI', 1, 4, 0)
 # Longer than any answer takes, on whatever machine
-PATIENT, HASTY = 120000, 500
+PATIENT = 120000
 
 
 def ping(value):
@@ -235,6 +236,7 @@ def refused(dst, *words):
     for word in words:
         check(word in why, f'{word!r} is missing in: {why}')
         check(word in dst.stderr(), f'{word!r} is missing in: {dst.stderr()}')
+    dst.set_params(peer_timeout=PATIENT)
     with tempdir() as directory:
         path = directory / 'stream'
         path.write_bytes(STREAM4)
@@ -298,9 +300,17 @@ def goes_wrong(version, sent_at_once, then, *words, timeout=PATIENT):
         refused(dst, *words)
 
 
+def too_long(version, sent_at_once, then, *words):
+    """The same, when what is expected does not come at all."""
+    hastily(lambda timeout: goes_wrong(
+        version, sent_at_once, then,
+        *(word.format(timeout=timeout) for word in words), timeout=timeout))
+
+
 os.environ.update(byte_identity.FILL_HEAP)
 STREAM3, STREAM4 = stream_of(3), stream_of(4)
 BEGIN = beginning(STREAM3)
+NO_MACHINE = 'after {timeout} ms', 'expected the source\'s machine'
 MISMATCH = 'the stream is of version 3', 'expects version 4'
 
 with Tap('the question which version the other side speaks') as t:
@@ -323,8 +333,9 @@ with Tap('the question which version the other side speaks') as t:
            'answers no more', 'which version')
     t.case('no answer, and the end', asking, hangs_up, PATIENT,
            'answers no more', 'which version')
-    t.case('no answer at all', asking, says_nothing, HASTY,
-           f'after {HASTY} ms there is no answer', 'which version')
+    t.case('no answer at all', hastily, lambda timeout: asking(
+        says_nothing, timeout, f'after {timeout} ms there is no answer',
+        'which version'))
     t.case('cancelled while nobody answers', lambda: asking(
         says_nothing, PATIENT, cancel=True))
     t.case('more than an answer', asking, says(pong(ANSWER), pong(ANSWER)),
@@ -344,9 +355,8 @@ with Tap('the question which version the other side speaks') as t:
                BEGIN + ASKED, STREAM3, *MISMATCH)
         t.case(f'{version}: no stream behind the answer', goes_wrong, version,
                BEGIN + ASKED, bytes(8), 'no migration stream')
-        t.case(f'{version}: nothing behind the answer', goes_wrong, version,
-               BEGIN + ASKED, b'', 'after', 'expected the source\'s machine',
-               timeout=HASTY)
+        t.case(f'{version}: nothing behind the answer', too_long, version,
+               BEGIN + ASKED, b'', *NO_MACHINE)
         t.case(f'{version}: no stream', goes_wrong, version, b'x' * 64, None,
                'no migration stream')
         t.case(f'{version}: a version that does not exist', goes_wrong,
@@ -354,12 +364,11 @@ with Tap('the question which version the other side speaks') as t:
     t.case('4: version 3 without a question', goes_wrong, 4, STREAM3, None,
            *MISMATCH)
     t.case('4: another ping', asked_late, 'another ping', 4, *MISMATCH)
-    t.case('4: version 3, and nothing', goes_wrong, 4, BEGIN, None,
-           'after', 'expected the source\'s machine', timeout=HASTY)
-    t.case('4: version 3, with half a configuration', goes_wrong, 4,
-           BEGIN[:12], None, 'onfiguration', timeout=HASTY)
-    t.case('4: nothing at all', goes_wrong, 4, b'', None, 'after',
-           'expected the source\'s machine', timeout=HASTY)
+    t.case('4: version 3, and nothing', too_long, 4, BEGIN, None,
+           *NO_MACHINE)
+    t.case('4: version 3, with half a configuration', too_long, 4, BEGIN[:12],
+           None, 'onfiguration')
+    t.case('4: nothing at all', too_long, 4, b'', None, *NO_MACHINE)
     t.case('auto: behind another ping', asked_late, 'another ping', 'auto')
     t.case('auto: behind a section', asked_late, 'a section', 'auto')
     t.case('auto: byte by byte', asked_in_pieces)
