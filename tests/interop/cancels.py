@@ -12,7 +12,7 @@ import re
 import time
 
 from harness.qemu import (BUILT, Qemu, migrate, start_migration, tempdir,
-                          wait_migration)
+                          wait_for, wait_migration)
 from harness.tap import Tap, check, equal
 from interop.link import Link
 from interop.live import TLS
@@ -27,6 +27,7 @@ WARM = 4
 LONGEST = 0.25          # seconds until a migration is cancelled
 SLOW, FAST = MIB, 1 << 40
 PATIENT, IMPATIENT = 30000, 1000      # milliseconds
+TIMEOUT = 60
 LISTEN = 'tcp:127.0.0.1:0'
 # In KiB: what the allocator keeps, and stacks of threads that may come back
 MARGINS = {'VmSize': 96 << 10, 'RssAnon': 24 << 10}
@@ -66,7 +67,10 @@ def cancel(src, dst, uri, moment):
         # From now on there is nobody to wait for
         dst.set_params(peer_timeout=IMPATIENT)
         src.qmp('migrate_cancel')
-        wait_migration(src, 'cancelled')
+        info = wait_migration(src, ('cancelled', 'failed'))
+        # On a slow machine that may be enough
+        check(info['status'] == 'cancelled' or
+              f'after {IMPATIENT} ms' in info['error-desc'], f'{info}')
         equal(src.status(), 'running', 'status of the source')
     if not link.arrived:
         return uri
@@ -76,9 +80,10 @@ def cancel(src, dst, uri, moment):
 
 def gives_back(vm, before):
     wait_resources(vm, before[0])
-    for what, kib in memory(vm).items():
-        check(kib <= before[1][what] + MARGINS[what],
-              f'{vm.name}: {what} was {before[1][what]} KiB, and is {kib} KiB')
+    # Some of it by a thread that gets round to it later
+    wait_for(lambda: all(kib <= before[1][what] + MARGINS[what]
+                         for what, kib in memory(vm).items()), TIMEOUT,
+             lambda: f'{vm.name} has {memory(vm)} KiB, and had {before[1]}')
 
 
 def cancels(caps, params):

@@ -27,7 +27,7 @@ from interop.tls import credentials, make_psk, make_x509
 
 Q35, I440FX = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
 MIB = 1 << 20
-SLOW, FAST = 20 * MIB, 1 << 40
+SLOWER, SLOW, FAST = 3 * MIB, 20 * MIB, 1 << 40
 MAGIC = b'QEVM'
 RETRIES = 20
 # What QEMU's own allocator may keep of a try, in KiB.
@@ -87,7 +87,7 @@ def transferred(src):
 
 def cancelled(src, dst, uri):
     """The source thinks better of it."""
-    start_migration(src, uri, params={'max-bandwidth': SLOW})
+    start_migration(src, uri, params={'max-bandwidth': SLOWER})
     wait_for(lambda: dst.qmp('query-migrate').get('status') == 'active' and
              transferred(src) > 2 * MIB, 30,
              lambda: f'{dst.qmp("query-migrate")}; {dst.says()}')
@@ -210,7 +210,7 @@ def waits_for_a_page(machine, caps):
         before = resources(dst)
         with Link(uri) as link:
             start_migration(src, link.uri, params={
-                'max-bandwidth': SLOW, 'max-postcopy-bandwidth': 4096})
+                'max-bandwidth': SLOWER, 'max-postcopy-bandwidth': 4096})
             wait_for(lambda: transferred(src) > 2 * MIB, 30,
                      lambda: f'{src.qmp("query-migrate")}; {dst.says()}')
             link.deaf = True
@@ -244,7 +244,9 @@ def many_times():
             fails(src, dst, uri, *FAILURES['a bit in the last devices'])
             taken.append(memory(dst))
             uri = again(dst)
-        check(taken[-1] <= taken[2] + MARGIN, f'KiB after each try: {taken}')
+        # Some of it is freed by a thread that gets round to it later
+        wait_for(lambda: memory(dst) <= taken[2] + MARGIN, 60, lambda: (
+            f'KiB after each try: {taken}, and then {memory(dst)}'))
         src.set_caps(return_path=False)
         succeeds(src, dst, uri)
 
