@@ -30,6 +30,7 @@ LOST = [
     Lost('kvaser_pci', r'register kvaser_pci-s5920\+0x3[8b]', IN_3,
          'whether it interrupts'),
     Lost('board/i8257.*', r'register dma-.*', IN_3, 'the status register'),
+    Lost('isa-(cirrus-)?vga', '.*', IN_3, 'what is beside it is saved'),
     Lost('virtio-pmem-pci', '.*', IN_3, 'it has no state at all'),
     Lost('ati-vga|edu|pci-testdev|isa-applesmc', '.*', BOTH,
          'it has no state at all'),

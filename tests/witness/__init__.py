@@ -2,6 +2,7 @@
 """The witness: version 3 is what it was, and the guest sees what it saw.
 
   byte_identity  test: our version 3 streams are the distribution's
+  isa_displays   test: the same of two displays, of which version 3 has pointers
   guest_view     test: our machine types show the guest what QEMU's own show it
 
   machines       machine types and the sets of devices that the tests run
