@@ -21,6 +21,9 @@ class Lost(typing.NamedTuple):
 
 
 BOTH, IN_3 = (3, 4), (3,)
+# Where the interrupt line of a PCI function shows
+LINE = (r'PCIBUS: irq_count.*|.*/PIIX3: pci_irq_levels.*|'
+        r'.*_pci: dev/(config|irq_state).*|register configuration\+0x4')
 LOST = [
     Lost('sdhci-pci|sd-card', '.*', IN_3,
          'the PCI function is not in the state'),
@@ -43,8 +46,9 @@ LOST = [
          'registers that the specification reserves'),
     Lost('.*uhci.*', r'.*/uhci: expire_time: later', (4,),
          'at version 1, which has no time of the next frame: one begins'),
-    Lost('pcm3680_pci', r'PCIBUS: irq_count.*|.*/pcm3680i_pci: dev/.*|'
-         r'register configuration\+0x4', BOTH, 'whether it interrupts'),
+    Lost('(pcm|mioe)3680_pci', LINE, IN_3, 'whether it interrupts'),
+    Lost('(pcm|mioe)3680_pci', f'({LINE}): in another combination', (4,),
+         'without .../irq the second controller decides'),
     Lost('pxb(-pcie)?', r'register configuration\+.*', BOTH,
          'the command register of a function that has no other state'),
 ]
