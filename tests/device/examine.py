@@ -155,6 +155,8 @@ class Examination:
         return True
 
     def _found(self, way, what, example):
+        if way.asked:
+            what += ', at an older version'
         self.findings.setdefault((way.version, what), (
             f'{self.machine}, {self.state}, version {way.version}{way.words}: '
             f'{example}'))

@@ -44,8 +44,9 @@ LOST = [
          'without hpet/offset the counter follows the clock'),
     Lost('(ich9-usb-ehci.|usb-ehci)', r'register operational\+0x.*', BOTH,
          'registers that the specification reserves'),
-    Lost('.*uhci.*', r'.*/uhci: expire_time: later', (4,),
-         'at version 1, which has no time of the next frame: one begins'),
+    Lost('.*uhci.*', r'(.*/uhci: (expire_time|frnum): later|'
+         r'register uhci\+0x[4-7]), at an older version', (4,),
+         'version 1 has no time of the next frame: one begins'),
     Lost('(pcm|mioe)3680_pci', LINE, IN_3, 'whether it interrupts'),
     Lost('(pcm|mioe)3680_pci', f'({LINE}): in another combination', (4,),
          'without .../irq the second controller decides'),
