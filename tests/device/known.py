@@ -50,6 +50,8 @@ LOST = [
     Lost('(pcm|mioe)3680_pci', LINE, IN_3, 'whether it interrupts'),
     Lost('(pcm|mioe)3680_pci', f'({LINE}): in another combination', (4,),
          'without .../irq the second controller decides'),
+    Lost('floppy|.*isa-fdc', 'fdc: state/sra: later', BOTH,
+         'that an empty drive was selected, in a register that no port shows'),
     Lost('pxb(-pcie)?', r'register configuration\+.*', BOTH,
          'the command register of a function that has no other state'),
 ]
