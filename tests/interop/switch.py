@@ -14,6 +14,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import threading
 
 from harness import network
 from harness.qemu import (BUILT, ROOT, Qemu, start_migration, tempdir,
@@ -21,6 +22,8 @@ from harness.qemu import (BUILT, ROOT, Qemu, start_migration, tempdir,
 from harness.tap import Tap, check, equal
 from interop.delay import Delay
 from interop.live import TLS
+from interop.meddling import Meddler
+from interop.scene import untouched
 from interop.tls import credentials, make_psk, make_x509
 
 PATTERN = os.environ.get('GUEST_PATTERN',
@@ -165,6 +168,12 @@ def device(directory, vm):
 def devices_write(**caps):
     """While the source waits for a verdict, with its guest stopped."""
     memory = ['-m', f'{MEMORY // MIB}M']
+    written = threading.Event()
+
+    def answer(unit):
+        if unit.name == 'verdict':
+            written.wait(TIMEOUT)
+        return unit.data
     with tempdir() as directory, \
          Qemu(BUILT, *memory, '-qtest',
               f'unix:{directory}/qtest,server=on,wait=off', '-qtest-log',
@@ -173,11 +182,12 @@ def devices_write(**caps):
         for vm in src, dst:
             vm.set_caps(return_path=True, **caps)
         dst.qmp('migrate-incoming', uri='tcp:127.0.0.1:0')
-        with Delay(dst.listens_at(), 1) as way:
+        with Meddler(dst.listens_at(), untouched, answer=answer) as way:
             start_migration(src, way.uri)
             wait_for(lambda: src.qmp('query-status')['status'] ==
                      'finish-migrate', TIMEOUT, lambda: src.says())
             device(directory, src)
+            written.set()
             wait_migration(src, timeout=TIMEOUT)
             wait_migration(dst, timeout=TIMEOUT)
         check(digest(src, directory / 'here') ==

@@ -14,6 +14,7 @@ from harness.tap import Tap, check, equal
 from interop import packet, talk, wire
 from interop.meddling import MAIN
 from interop.proxy import turned
+from interop.retrying import hastily
 from interop.scene import AT, MEMORY, MIB, PAGE, Scene, untouched
 
 RANGES_MAX = 1024
@@ -251,9 +252,11 @@ def hidden(scene, *some):
 
 def silent(scene, sent=untouched):
     # It waits as long for the hello, which comes
-    scene.src.set_params(peer_timeout=3000)
-    try:
+    def attempt(timeout):
+        scene.src.set_params(peer_timeout=timeout)
         refused(scene, First(lambda unit: []), 'expected its verdict', sent)
+    try:
+        hastily(attempt)
     finally:
         scene.src.set_params(peer_timeout=30000)
 

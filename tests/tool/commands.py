@@ -284,8 +284,13 @@ def progress():
     check(re.search(r'standard input: [\d.]+ \w*B', shown), repr(shown))
     check('%' not in shown, repr(shown))
     check(shown.endswith('\r\x1b[K'), repr(shown))
-    with open(v4, 'rb') as stdin:
-        equal(fed([], stdin), '', 'what a short one shows')
+    # It is soon through, at least once on a machine that is busy
+    for _ in range(5):
+        with open(v4, 'rb') as stdin:
+            shown = fed([], stdin)
+        if not shown:
+            break
+    equal(shown, '', 'what a short one shows')
 
 
 with Tap('qemu-vmstate on real streams') as tap, tempdir() as place:
