@@ -15,6 +15,8 @@ from interop.live import Pauses, linux_pair
 Q35, I440FX = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
 MIB = 1 << 20
 SLOW, FAST = 40 * MIB, 1 << 30
+# A good part of the memory is left for postcopy, however late that begins
+SLOWER = 5 * MIB
 RAM = {'postcopy-ram': True}
 PREEMPT = {**RAM, 'postcopy-preempt': True}
 
@@ -32,7 +34,13 @@ def after(size):
 
 def with_the_word(word):
     """When the bytes come by in which a section's name is."""
-    return lambda data: word in data
+    seen = b''
+
+    def now(data):
+        nonlocal seen
+        seen = seen[-len(word):] + data
+        return word in seen
+    return now
 
 
 PHASES = {
@@ -108,7 +116,7 @@ def postcopy(machine, caps, size, nth):
 
     with tempdir() as directory, \
          linux_pair(BUILT, BUILT, machine, caps=caps,
-                    params={'max-bandwidth': SLOW,
+                    params={'max-bandwidth': SLOWER,
                             'max-postcopy-bandwidth': 5 * MIB},
                     oob=True) as (src, dst, uri):
         def watch(data):

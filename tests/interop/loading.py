@@ -15,7 +15,7 @@ from harness.tap import check
 from interop.vmstate import VmState
 from witness import byte_identity, machines
 
-LOAD_TIMEOUT = 60
+LOAD_TIMEOUT = 120
 TAG, NODE, JOB = 'saved', 'vmstate', 'load'
 # So large that what is added to a stream finds room in the last one.
 CLUSTER = '2M'

@@ -15,8 +15,9 @@ from interop.tls import credentials, make_psk, make_x509
 
 Q35, I440FX = 'pc-q35-7.2-v4', 'pc-i440fx-7.2-v4'
 MIB = 1 << 20
-# Slow enough that a good part of the memory is left for postcopy.
-SLOW = {'max-bandwidth': 30 * MIB}
+# Slow enough that a good part of the memory is left for postcopy, however late
+# that begins.
+SLOW = {'max-bandwidth': 5 * MIB}
 CRAWL = {**SLOW, 'max-postcopy-bandwidth': 3 * MIB}
 RAM = {'postcopy-ram': True}
 PREEMPT = {**RAM, 'postcopy-preempt': True}
@@ -42,12 +43,14 @@ def switch_over(src, dst, uri):
 
 
 def figures(src, dst, lost):
-    """What was sent is what came, unless some was lost with a link."""
+    """What was sent is what came, unless a link was lost: some may have been
+    on its way, and some have come of a part that the source could not end, and
+    so did not count."""
     info, there = wait_migration(src), wait_migration(dst)['stream']
     here = info['stream']
     for name, value in here.items():
         if lost and name in ('bytes', 'records'):
-            check(0 < there[name] < value, f'{name}: {there} of {here}')
+            check(min(there[name], value) > 0, f'{name}: {there} of {here}')
         else:
             equal(there[name], value, f'{name} at the destination')
     equal(here['version'], 4, 'version')

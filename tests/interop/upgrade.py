@@ -244,8 +244,9 @@ def live_over_tls(one, other, version, caps=None):
 
 RAM = {'postcopy-ram': True}
 PREEMPT = {**RAM, 'postcopy-preempt': True}
-# Slow enough that a good part of the memory is left for postcopy.
-SLOW = {'max-bandwidth': 30 * MIB}
+# Slow enough that a good part of the memory is left for postcopy, however late
+# that begins.
+SLOW = {'max-bandwidth': 5 * MIB}
 CRAWL = {**SLOW, 'max-postcopy-bandwidth': 3 * MIB}
 
 
