@@ -21,15 +21,16 @@ TRAVEL = ['-global', 'migration.config-check=off']
 
 
 class Machine:
-    """vm: its QEMU; qtest: its registers.  A context manager."""
+    """vm: its QEMU; qtest: its registers.  A context manager.
+    travel: options about how it is compared with the machine that arrives"""
 
-    def __init__(self, machine, args, clock=0, incoming=None):
+    def __init__(self, machine, args, clock=0, incoming=None, travel=TRAVEL):
         memory = [] if '-m' in args else ['-m', MEMORY]
         if any('nvdimm' in arg for arg in args):
             machine += ',nvdimm=on'
         self.qtest = Qtest()
         try:
-            self.vm = Qemu(BUILT, *FIXED, *memory, *TRAVEL, *args,
+            self.vm = Qemu(BUILT, *FIXED, *memory, *travel, *args,
                            *self.qtest.args(), machine=machine,
                            accel='qtest', incoming=incoming,
                            pass_fds=[self.qtest.theirs.fileno()])

@@ -4,11 +4,17 @@
 in a state that follows from a seed; and that a loss would be seen.
 """
 
+import struct
+
 from device import check, drive, examine, forge, made, regions
+from device.machine import Machine
+from harness.qemu import tempdir
 from harness.tap import Tap, check as holds, equal
+from witness import pci
 
 PC, Q35 = check.MACHINES
 STATES = [examine.RESET, check.SEED]
+ADDRESS = bytes.fromhex('522233445566')
 SOME = [
     (PC, 'board/isa-pit'), (PC, 'board/mc146818rtc'), (PC, 'board/i8042'),
     (PC, 'board/PIIX4_PM'), (PC, 'ide-hd'), (PC, 'isa-serial'),
@@ -34,6 +40,37 @@ def a_loss_is_seen():
     equal([key for key in found if key[0] == 4], [], 'lost in version 4')
 
 
+def vmxnet3_address(card, qtest):
+    registers = card.readl(pci.BAR0 + 4) & ~0xf
+    qtest.writel(registers + 0x28, int.from_bytes(ADDRESS[:4], 'little'))
+    qtest.writel(registers + 0x30, int.from_bytes(ADDRESS[4:], 'little'))
+
+
+def i82551_address(card, qtest):
+    """With a command block in memory: set the address, end of the list."""
+    registers, block = card.readl(pci.BAR0) & ~0xf, drive.POOL
+    qtest.write(block, struct.pack('<HHI', 0, 0x8001, 0) + ADDRESS)
+    qtest.writel(registers + 4, block)
+    qtest.writew(registers + 2, 0x0010)
+
+
+def an_address_of_its_own(name, give):
+    """A card whose address the guest has changed is still the one that the
+    destination was started with, and the guest's address goes with it."""
+    device = next(d for d in made.devices() if d.driver == name)
+    args = device.arguments()[1]
+    with tempdir() as work, Machine(PC, args, travel=()) as src, \
+         Machine(PC, args, incoming='defer', travel=()) as dst:
+        path = work / 'stream'
+        src.run()
+        card, = regions.map_all(src, device)
+        give(card, src.qtest)
+        src.save(path, 4)
+        dst.load(path, 4)
+        dst.save(path, 4)
+        holds(ADDRESS in path.read_bytes(), 'the address is not there')
+
+
 def one_seed_one_way():
     """What is written follows from the seed, and from nothing else."""
     places = [regions.Region(True, 0xc000, 64, 'x')]
@@ -57,6 +94,9 @@ with Tap('devices tested alone') as t:
     t.case('one seed gives one sequence', one_seed_one_way)
     t.case('which combinations are valid', combinations)
     t.case('a loss is seen', a_loss_is_seen)
+    for name, give in ('vmxnet3', vmxnet3_address), ('i82551', i82551_address):
+        t.case(f'{name} with an address of its own', an_address_of_its_own,
+               name, give)
     for machine in PC, Q35:
         known = {d.driver: d for d in [*made.devices(),
                                        *made.of_board(machine)]}
