@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "migration/stream/stored.h"
 
 static void part_free(gpointer data)
@@ -83,6 +84,19 @@ int stream_stored_part(const StreamStored *stored, const char *name)
         }
     }
     return -1;
+}
+
+const StreamStoredPart *stream_stored_numbered(const StreamStored *stored,
+                                               const char *number)
+{
+    unsigned n;
+
+    /* In one way only: neither a sign nor a zero before it */
+    if (!g_ascii_isdigit(number[0]) || (number[0] == '0' && number[1]) ||
+        qemu_strtoui(number, NULL, 10, &n) || n >= stored->parts->len) {
+        return NULL;
+    }
+    return stored->parts->pdata[n];
 }
 
 int stream_stored_add_part(StreamStored *stored, const char *name,

@@ -33,6 +33,32 @@ static void map_frame(StreamChannel *sc, bool subsection)
     }
 }
 
+/*
+ * What is not needed comes with a number, to which the file's facts have the
+ * name.  Who has no facts passes over it.
+ */
+static int name_spare(StreamChannel *sc)
+{
+    StreamStructs *s = sc->structs;
+    const StreamPlace *place = stream_structs_top(s);
+    const StreamStored *stored = place ? place->stored : NULL;
+    const StreamStoredPart *part;
+    Error *err = NULL;
+
+    if (!stored) {
+        return 0;
+    }
+    part = stream_stored_numbered(stored, s->frame.name);
+    if (!part) {
+        error_setg(&err, "subsection '%s' is stored: expected a number of "
+                   "those that the stream's facts have, which is less than %u",
+                   s->frame.name, stored->parts->len);
+        return stream_structs_refuse(sc, err);
+    }
+    pstrcpy(s->frame.name, sizeof(s->frame.name), part->name);
+    return 0;
+}
+
 /* Reads a frame's header into s->frame */
 static int read_frame(QEMUFile *f, StreamChannel *sc, bool subsection)
 {
@@ -49,6 +75,13 @@ static int read_frame(QEMUFile *f, StreamChannel *sc, bool subsection)
     }
     if (!stream_frame_decode(wire, have, &s->frame, &err)) {
         return stream_structs_refuse(sc, err);
+    }
+    if (subsection && (s->frame.flags & STREAM_FRAME_SPARE)) {
+        int ret = name_spare(sc);
+
+        if (ret) {
+            return ret;
+        }
     }
     if (sc->stored) {
         pstrcpy(s->wire_name, sizeof(s->wire_name), s->frame.name);
@@ -354,12 +387,6 @@ static int load_subsection(QEMUFile *f, StreamChannel *sc,
     n = s->frame.flags & STREAM_FRAME_ARRAY ? -1
       : subsection_number(vmsd, s->frame.name);
     if (!is_wanted(sc, vmsd, n, subs)) {
-        if (subs->stored &&
-            stream_stored_part(subs->stored, s->wire_name) < 0) {
-            error_setg(&err, "subsection '%s' is stored: expected those that "
-                       "the stream's facts have", s->frame.name);
-            return stream_structs_refuse(sc, err);
-        }
         return skip_frame(f, sc, vmsd->name);
     }
     if (n < 0) {

@@ -189,9 +189,12 @@ static void describe_open(StreamPlace *place, uint64_t now)
     }
 }
 
-/* A subsection is stored: what is in it belongs there */
-static void note_part(StreamPlace *place, const StreamStored *stored,
-                      const StreamFrame *frame)
+/*
+ * A subsection is stored: what is in it belongs there.  Gives its number, -1
+ * where nobody counts them.
+ */
+static int note_part(StreamPlace *place, const StreamStored *stored,
+                     const StreamFrame *frame)
 {
     int n = stored ? stream_stored_part(stored, frame->name) : -1;
 
@@ -202,6 +205,21 @@ static void note_part(StreamPlace *place, const StreamStored *stored,
         part->times++;
         place->inside = part->inside;
     }
+    return n;
+}
+
+/* One that is not needed has its number for a name, of which the facts tell */
+static bool write_frame(StreamWriter *w, const StreamFrame *frame, int number,
+                        Error **errp)
+{
+    StreamFrame spare;
+
+    if (!(frame->flags & STREAM_FRAME_SPARE)) {
+        return stream_writer_begin_frame(w, frame, errp);
+    }
+    spare = *frame;
+    snprintf(spare.name, sizeof(spare.name), "%d", number);
+    return stream_writer_begin_frame(w, &spare, errp);
 }
 
 /* Goes into a frame; its field in the description is the caller's to close */
@@ -214,6 +232,7 @@ static StreamPlace *begin_frame(QEMUFile *f, StreamChannel *sc,
     uint64_t now = qemu_file_total_transferred_fast(f);
     StreamFrame *frame = &s->frame;
     Error *err = NULL;
+    int number = -1;
 
     place = stream_structs_push(s, STREAM_PLACE_FRAME, &err);
     if (s->subsection && outer->spare) {
@@ -231,12 +250,12 @@ static StreamPlace *begin_frame(QEMUFile *f, StreamChannel *sc,
     }
     if (place && s->subsection) {
         place->subsection = true;
-        note_part(place, outer->stored, frame);
+        number = note_part(place, outer->stored, frame);
     }
     s->optional = false;
     s->subsection = false;
     qemu_fflush(f);
-    if (!place || !stream_writer_begin_frame(sc->writer, frame, &err)) {
+    if (!place || !write_frame(sc->writer, frame, number, &err)) {
         save_fail(f, err);
         return NULL;
     }

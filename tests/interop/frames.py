@@ -47,7 +47,8 @@ class Group:
 
 @dataclasses.dataclass
 class Frame:
-    """A structure.  count and length: None for what is right."""
+    """A structure.  count and length: None for what is right.  number: what
+    it has for a name in the stream if it is not needed."""
     name: str
     version: int = 1
     flags: int = 0
@@ -56,10 +57,16 @@ class Frame:
     count: int = None
     length: int = None
     field: str = None       # the field that it stands for, where it is known
+    number: str = None
 
     @property
     def is_array(self):
         return bool(self.flags & ARRAY)
+
+    @property
+    def wire_name(self):
+        spare = self.flags & SPARE and self.number is not None
+        return (self.number if spare else self.name).encode()
 
     @property
     def inner(self):
@@ -97,7 +104,7 @@ class Frame:
         body = b''.join(part.encode()
                         for part in (*self.parts, *self.subsections))
         count = len(self.parts if self.is_array else self.subsections)
-        name = self.name.encode()
+        name = self.wire_name
         return HEADER.pack(
             len(body) if self.length is None else self.length, self.version,
             count if self.count is None else self.count, self.flags,
@@ -165,8 +172,13 @@ class _Parser:
         described = {sub['vmsd_name']: sub
                      for sub in struct_.get('subsections', ()) if sub}
         for _ in range(frame.count):
-            name = self.header(at, stop)[0].name
-            sub, at = self.frame(at, stop, [described.get(name)], depth + 1)
+            header = self.header(at, stop)[0]
+            spare = header.flags & SPARE and described
+            name = next(iter(described)) if spare else header.name
+            sub, at = self.frame(at, stop, [described.pop(name, None)],
+                                 depth + 1)
+            sub.name = name
+            sub.number = header.name
             frame.subsections.append(sub)
         self.need(at == stop, at, f'{frame.name} ends at {stop}')
 

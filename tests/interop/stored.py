@@ -27,6 +27,8 @@ SETS = [(V4, 'virtio'), (V4, 'board'), ('pc-i440fx-7.2-v4', 'slow'),
 ELSEWHERE = 'elsewhere'
 SPARE = 'ps2kbd', 'ps2kbd/ledstate'
 NEEDED = 'cpu', 'cpu/poll_control_msr'
+MANY = ['virtio-net-pci', 'virtio-scsi-pci', 'virtio-serial-pci',
+        'virtio-rng-pci']
 
 
 def unknown(section, name):
@@ -142,6 +144,24 @@ def only_in_files():
         check(all(r.type != wire.FACTS for r in stream.records), 'facts')
 
 
+def takes_little():
+    """What is not needed takes at most a tenth of what is."""
+    with tempdir() as directory:
+        args = ['-nodefaults']
+        for name in MANY * 4:
+            args += ['-device', name]
+        sizes = {}
+        for kind in 'exec', 'file':
+            path = directory / kind
+            with Qemu(BUILT, '-S', '-m', '16M', *args,
+                      machine='pc-i440fx-7.2-v4') as src:
+                migrate(src, f'file:{path}' if kind == 'file' else
+                        f'exec:cat > {path}')
+            records = Stream(path.read_bytes()).records
+            sizes[kind] = sum(r.size for r in records if r.type == wire.FULL)
+        check(sizes['exec'] < sizes['file'] <= sizes['exec'] * 1.1, sizes)
+
+
 def fd_is_a_file():
     """A descriptor of a file, at some place in it."""
     with tempdir() as directory:
@@ -253,6 +273,14 @@ def spare_structure(stream):
     stream.edit('ps2mouse', change)
 
 
+def numbered(number):
+    """The first of those that are not needed has another number."""
+    def change(tree):
+        first = next(f for f in tree.subsections if f.flags & frames.SPARE)
+        first.number = number
+    return lambda stream: stream.edit(SPARE[0], change)
+
+
 WRONG = {
     'all combinations are foreign': (foreign_facts, [
         "device 'ps2kbd' (instance 0): 'ps2kbd' needs ps2kbd/x",
@@ -261,6 +289,12 @@ WRONG = {
     'the facts come twice': (twice, ['comes twice']),
     'what the facts have did not come': (not_there, [
         "section 'ps2kbd'", f"without subsection '{SPARE[1]}'"]),
+    'no such number': (numbered('9'), [
+        "section 'ps2kbd'", "subsection '9' is stored", 'less than']),
+    'a zero before the number': (numbered('00'), ["'00' is stored"]),
+    'less than nothing': (numbered('-1'), ["'-1' is stored"]),
+    'a name, and no number': (numbered(SPARE[1]), ["' is stored"]),
+    'a number twice': (numbered('1'), ["section 'ps2kbd'"]),
     'what is needed comes last': (wrong_order, [
         "section 'cpu'", 'comes behind what is not']),
     'a structure that is not needed': (spare_structure, [
@@ -313,8 +347,7 @@ def damaged(image):
         stream = Stream(state.stream)
         record = stream.find(SPARE[0])
         data = bytearray(state.stream)
-        at = data.index(SPARE[1].encode(), record.offset) + len(SPARE[1])
-        data[at] ^= 1
+        data[record.offset + record.size - 1] ^= 1
         state.write(bytes(data))
         yield
         state.write(state.stream)
@@ -340,6 +373,7 @@ with Tap('files that have every subsection') as t:
         t.case(f'{one} with {plugged} devices: there and back', all_of_it, one,
                plugged)
     t.case('only in files', only_in_files)
+    t.case('what is not needed takes little', takes_little)
     t.case('a descriptor of a file', fd_is_a_file)
     t.case('a build that does not know what is not needed', other_build)
     t.case('a build that does not know what is needed', foreign_build)

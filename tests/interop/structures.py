@@ -94,7 +94,7 @@ def settle(tree):
         frame.length = None
         frame.count = len(frame.parts if frame.is_array
                           else frame.subsections)
-        size = frames.HEADER.size + len(frame.name.encode())
+        size = frames.HEADER.size + len(frame.wire_name)
         frame.length = len(frame.encode()) - size
 
 

@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qlist.h"
 #include "walk-internal.h"
@@ -100,21 +101,29 @@ static bool expect_frame(Walk *w, const char *name, uint16_t array,
     }
 }
 
-/* Sets @found to the description of a subsection, NULL if there is none */
-static bool find_subsection(Walk *w, const QList *list, const char *name,
+/*
+ * Sets @found to the description of a subsection, NULL if there is none.  What
+ * is not needed has no name, and comes in the order of the descriptions, behind
+ * all that is; @seen has those that came before.
+ */
+static bool find_subsection(Walk *w, const QList *list,
+                            const StreamFrame *frame, GHashTable *seen,
                             const QDict **found, Error **errp)
 {
+    bool spare = frame->flags & STREAM_FRAME_SPARE;
     const QListEntry *entry;
 
     *found = NULL;
     for (entry = list ? qlist_first(list) : NULL; entry && !*found;
          entry = qlist_next(entry)) {
         const QDict *sub = qobject_to(QDict, entry->value);
+        const char *name = sub ? description_name(sub) : NULL;
 
         if (!walk_spend(w, ELEMENT_COST, errp)) {
             return false;
         }
-        if (sub && !g_strcmp0(description_name(sub), name)) {
+        if (name && (spare ? !g_hash_table_contains(seen, sub)
+                           : !strcmp(name, frame->name))) {
             *found = sub;
         }
     }
@@ -154,7 +163,7 @@ static bool walk_subsection(Walk *w, const QDict *outer, const QList *known,
     StreamFrame frame;
 
     if (!read_frame(w, &frame, errp) ||
-        !find_subsection(w, known, frame.name, &structure, errp)) {
+        !find_subsection(w, known, &frame, seen, &structure, errp)) {
         return false;
     }
     if (!structure || (frame.flags & STREAM_FRAME_ARRAY)) {
@@ -170,6 +179,9 @@ static bool walk_subsection(Walk *w, const QDict *outer, const QList *known,
         return false;
     }
     *spare = frame.flags & STREAM_FRAME_SPARE;
+    if (*spare) {
+        pstrcpy(frame.name, sizeof(frame.name), description_name(structure));
+    }
     if (!g_hash_table_add(seen, (gpointer)structure)) {
         error_setg(errp, "subsection '%s' comes twice: expected it once",
                    frame.name);

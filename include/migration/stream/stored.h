@@ -68,6 +68,16 @@ StreamStored *stream_stored_get(GPtrArray *inside, const char *name);
 int stream_stored_part(const StreamStored *stored, const char *name);
 
 /**
+ * stream_stored_numbered: the subsection of a number, as a frame has it
+ *
+ * @number: decimal
+ *
+ * Returns: the subsection, NULL if there is none, or that is no number.
+ */
+const StreamStoredPart *stream_stored_numbered(const StreamStored *stored,
+                                               const char *number);
+
+/**
  * stream_stored_add_part: one more subsection
  *
  * Returns: its number; -1 if there are %STREAM_STORED_PARTS_MAX of them.
