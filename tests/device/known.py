@@ -41,7 +41,7 @@ LOST = [
     Lost('hda-.*', 'hda-audio: st.*/buffer/(buft_start|[rw]pos).*', BOTH,
          'a stream that runs begins with an empty buffer'),
     Lost('isa-(cirrus-)?vga', '.*', IN_3, 'what is beside it is saved'),
-    Lost('virtio-pmem-pci', '.*', IN_3, 'it has no state at all'),
+    Lost('adlib|virtio-pmem-pci', '.*', IN_3, 'it has no state at all'),
     Lost('ati-vga|edu|pci-testdev|isa-applesmc', '.*', BOTH,
          'it has no state at all'),
     Lost('intel-hda|ich9-intel-hda|hda-.*',

@@ -15,7 +15,9 @@ class Device(typing.NamedTuple):
     is all of it.
     use: what a guest does, to be given a Qtest.
     path: of the device, if there can be a machine without: without and
-    switch: its options, and what -machine has behind its type."""
+    switch: its options, and what -machine has behind its type.
+    version: the oldest that has its state.
+    stays: a reset leaves it used."""
     section: str
     use: typing.Callable
     args: tuple = ()
@@ -24,6 +26,8 @@ class Device(typing.NamedTuple):
     path: str = None
     without: tuple = ()
     switch: str = ''
+    version: int = 3
+    stays: bool = False
 
 
 def use_hpet(qtest):
@@ -59,6 +63,30 @@ def use_parallel(qtest):
 def use_speaker(qtest):
     qtest.outb(0x61, 2)
     qtest.inb(0x61)
+
+
+def use_sb16(qtest):
+    """Another interrupt, and a volume."""
+    for register, value in (0x80, 0x08), (0x22, 0x11):
+        qtest.outb(0x224, register)
+        qtest.outb(0x225, value)
+
+
+def use_gus(qtest):
+    qtest.outb(0x342, 5)                    # a voice
+
+
+def use_cs4231a(qtest):
+    qtest.outb(0x534, 6)                    # volume on the left
+    qtest.outb(0x535, 0x3f)
+
+
+def use_adlib(qtest):
+    """A tone, and a timer."""
+    for register, value in ((0x20, 0x21), (0x02, 0x80), (0x04, 0x01),
+                            (0xa0, 0x98), (0xb0, 0x31)):
+        qtest.outb(0x388, register)
+        qtest.outb(0x389, value)
 
 
 SLOT = 5
@@ -98,14 +126,14 @@ def use_vectors(qtest):
     config(qtest, at, 0x8000 << 16)
 
 
-COMMON = 1
+COMMON, DEVICE = 1, 4
 
 
-def common(qtest):
-    """Where the common configuration of a virtio device is in memory."""
+def structure(qtest, wanted):
+    """Where a structure of a virtio device's registers is in memory."""
     bar = 0xfe000000
     at = capability(qtest, VENDOR)
-    while read_config(qtest, at) >> 24 != COMMON:
+    while read_config(qtest, at) >> 24 != wanted:
         at = capability(qtest, VENDOR, at)
     number = read_config(qtest, at + 4) & 0xff
     config(qtest, 0x10 + 4 * number, bar)
@@ -116,7 +144,7 @@ def common(qtest):
 
 def use_queue(qtest):
     """The driver sets up the second queue of a device of version 1."""
-    base = common(qtest)
+    base = structure(qtest, COMMON)
     for status in 1, 3:
         qtest.writeb(base + 0x14, status)
     qtest.writel(base + 0x08, 1)            # of the guest's features
@@ -128,6 +156,26 @@ def use_queue(qtest):
         qtest.writel(base + register, value)
     qtest.writew(base + 0x1c, 1)            # enabled
     qtest.writeb(base + 0x14, 15)
+
+
+def use_balloon(qtest):
+    """The guest says how many pages it has given."""
+    qtest.writel(structure(qtest, DEVICE) + 4, 16)
+
+
+def use_ac97(qtest):
+    """The second bus master, which plays, knows its buffers."""
+    config(qtest, 0x14, 0xc100)
+    config(qtest, 4, 1)
+    qtest.outl(0xc110, 0x10000)
+    qtest.outb(0xc11b, 0x10)                # it may interrupt
+
+
+def use_es1370(qtest):
+    """How many samples the first channel has."""
+    config(qtest, 0x10, 0xc000)
+    config(qtest, 4, 1)
+    qtest.outl(0xc024, 100)
 
 
 def memory(qtest):
@@ -154,6 +202,8 @@ def use_interrupter(qtest):
 PCI = '0000:00:05.0'
 SOUND = ('-device', f'intel-hda,id=hda,addr={SLOT}', '-audiodev', 'none,id=a',
          '-device', 'hda-duplex,bus=hda.0,audiodev=a')
+AUDIO = '-audiodev', 'none,id=a'
+ISA = '/q35-pcihost/pcie.0/1f.0/isa.0/'
 PORTS = '-device', f'virtio-serial-pci,disable-legacy=on,addr={SLOT}'
 
 DEVICES = {
@@ -181,4 +231,28 @@ DEVICES = {
     'sound codec': Device(
         'hda-audio', use_codec, SOUND,
         path='/q35-pcihost/pcie.0/05.0/hda.0/0', without=SOUND[:2]),
+    'Sound Blaster': Device(
+        'sb16', use_sb16, (*AUDIO, '-device', 'sb16,audiodev=a'),
+        path=f'{ISA}220', without=AUDIO),
+    'Gravis Ultrasound': Device(
+        'gus', use_gus, (*AUDIO, '-device', 'gus,audiodev=a'),
+        path=f'{ISA}240', without=AUDIO),
+    'Crystal sound': Device(
+        'cs4231a', use_cs4231a, (*AUDIO, '-device', 'cs4231a,audiodev=a'),
+        path=f'{ISA}534', without=AUDIO),
+    'AdLib': Device(
+        'adlib', use_adlib, (*AUDIO, '-device', 'adlib,audiodev=a'),
+        path=f'{ISA}220', without=AUDIO, version=4),
+    'bus masters of AC97': Device(
+        f'{PCI}/ac97', use_ac97,
+        (*AUDIO, '-device', f'AC97,audiodev=a,addr={SLOT}'),
+        part='ac97_bm_regs'),
+    'channels of ES1370': Device(
+        f'{PCI}/es1370', use_es1370,
+        (*AUDIO, '-device', f'ES1370,audiodev=a,addr={SLOT}'),
+        part='es1370_channel'),
+    'balloon': Device(
+        f'{PCI}/virtio-balloon', use_balloon,
+        ('-device', f'virtio-balloon-pci,disable-legacy=on,addr={SLOT}'),
+        part='virtio-balloon-device', stays=True),
 }
