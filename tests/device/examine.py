@@ -160,7 +160,7 @@ class Examination:
 
     def _found(self, way, what, example):
         if way.asked:
-            what += ', at an older version'
+            what += known.OLDER
         self.findings.setdefault((way.version, what), (
             f'{self.machine}, {self.state}, version {way.version}{way.words}: '
             f'{example}'))

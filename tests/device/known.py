@@ -20,6 +20,8 @@ class Lost(typing.NamedTuple):
     why: str
 
 
+# Ends what was found in one of the older versions of a device
+OLDER = ', at an older version'
 BOTH, IN_3 = (3, 4), (3,)
 # Where the interrupt line of a PCI function shows
 LINE = (r'PCIBUS: irq_count.*|.*/PIIX3: pci_irq_levels.*|'
@@ -75,8 +77,10 @@ def by_host(section, field):
 
 def lost(device, version, what):
     """The Lost that a finding is about, or None."""
+    always = what.removesuffix(OLDER)
     for one in LOST:
         if (version in one.versions and re.fullmatch(one.device, device) and
-                re.fullmatch(one.what, what)):
+                (re.fullmatch(one.what, what) or
+                 re.fullmatch(one.what, always))):
             return one
     return None
