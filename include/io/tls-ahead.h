@@ -12,7 +12,7 @@
 
 /* The least and the most that a session has for it, in bytes */
 #define QIO_TLS_AHEAD_MIN (4 * KiB)
-#define QIO_TLS_AHEAD_MAX (256 * KiB)
+#define QIO_TLS_AHEAD_MAX (4 * MiB)
 
 /**
  * QIOTLSAhead: encrypted bytes between a channel and the session that reads
