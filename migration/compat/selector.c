@@ -326,11 +326,13 @@ static bool check_channels(Error **errp)
 /* What a command says is read to its end, which comes behind the stream's */
 static bool check_answer(const char *uri, Error **errp)
 {
-    if (!strstart(uri, "exec:", NULL) || !migrate_use_return_path()) {
+    if (!strstart(uri, "exec:", NULL) ||
+        (!migrate_use_return_path() && !migrate_postcopy_ram())) {
         return true;
     }
     error_setg(errp, "In migration stream version 4 nobody answers to 'exec:', "
-               "and the capability 'return-path' would wait for it");
+               "and the capability '%s' would wait for it",
+               migrate_postcopy_ram() ? "postcopy-ram" : "return-path");
     error_append_hint(errp, "Switch it off with migrate_set_capability.\n");
     return false;
 }

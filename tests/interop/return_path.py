@@ -68,14 +68,15 @@ def arrives(machine):
 def nobody_answers():
     """What would wait for ever is refused, and without it it comes through."""
     with Qemu(BUILT, '-S', '-m', '16M', machine=MACHINES[2]) as src:
-        src.set_caps(return_path=True)
-        try:
-            src.qmp('migrate', uri='exec:cat >/dev/null')
-        except QmpError as said:
-            check("'return-path'" in str(said), said)
-        else:
-            raise AssertionError('it was not refused')
-        src.set_caps(return_path=False)
+        for name in 'return-path', 'postcopy-ram':
+            src.set_caps(**{name: True})
+            try:
+                src.qmp('migrate', uri='exec:cat >/dev/null')
+            except QmpError as said:
+                check(f"'{name}'" in str(said), said)
+            else:
+                raise AssertionError('it was not refused')
+            src.set_caps(**{name: False})
         migrate(src, 'exec:cat >/dev/null')
 
 
