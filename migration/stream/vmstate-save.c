@@ -441,6 +441,9 @@ uint64_t migration_stream_spare(QEMUFile *f, const VMStateDescription *vmsd,
         if (n < 0) {
             n = stream_stored_add_part(place->stored, name, sub->version_id);
         }
+        if (n < 0) {
+            continue;       /* more than the facts have room for */
+        }
         parts |= is_needed ? BIT_ULL(n) : 0;
         spare |= is_needed ? 0 : BIT_ULL(i);
     }
