@@ -162,6 +162,20 @@ def takes_little():
         check(sizes['exec'] < sizes['file'] <= sizes['exec'] * 1.1, sizes)
 
 
+def queues():
+    """A size that nobody needs: the queue's own comes with its device."""
+    def disk(size, **options):
+        return machine('-blockdev', f'null-co,node-name={NODE}', '-device',
+                       f'virtio-blk-pci,drive={NODE},queue-size={size}',
+                       '-global', 'migration.config-check=off', **options)
+    with tempdir() as directory:
+        with disk(128) as src:
+            migrate(src, f'file:{directory}/file')
+        with disk(256, incoming='defer') as dst:
+            dst.qmp('migrate-incoming', uri=f'file:{directory}/file')
+            wait_migration(dst)
+
+
 def fd_is_a_file():
     """A descriptor of a file, at some place in it."""
     with tempdir() as directory:
@@ -374,6 +388,7 @@ with Tap('files that have every subsection') as t:
                plugged)
     t.case('only in files', only_in_files)
     t.case('what is not needed takes little', takes_little)
+    t.case('queues that have another size here', queues)
     t.case('a descriptor of a file', fd_is_a_file)
     t.case('a build that does not know what is not needed', other_build)
     t.case('a build that does not know what is needed', foreign_build)
