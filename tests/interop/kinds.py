@@ -336,6 +336,7 @@ def hinted_one_way():
         src.set_params(max_bandwidth=1 << 40, downtime_limit=30000)
         wait_migration(src, timeout=TIMEOUT)
         gate.thread.join(TIMEOUT)
+        check(not gate.thread.is_alive(), 'the file has no end')
         dst.qmp('migrate-incoming', uri=f'exec:cat {gate.file}')
         wait_migration(dst, timeout=TIMEOUT)
         equal(syncs(src) > 2, True, 'synchronized once more')
