@@ -6,6 +6,7 @@ threads, files and memory is given back, on both sides, and the guest runs on.
 CANCELS in the environment says how many of each kind.
 """
 
+import collections
 import os
 import random
 import re
@@ -59,7 +60,7 @@ def pair(directory):
 
 
 def cancel(src, dst, uri, moment):
-    """One try; where the destination listens then."""
+    """One try: what became of it, and where the destination listens then."""
     dst.set_params(peer_timeout=PATIENT)
     with Link(uri) as link:
         start_migration(src, link.uri)
@@ -73,9 +74,9 @@ def cancel(src, dst, uri, moment):
               f'after {IMPATIENT} ms' in info['error-desc'], f'{info}')
         equal(src.status(), 'running', 'status of the source')
     if not link.arrived:
-        return uri
+        return info['status'], uri
     wait_failed(dst)
-    return again(dst)
+    return info['status'], again(dst)
 
 
 def gives_back(vm, before):
@@ -97,11 +98,14 @@ def cancels(caps, params):
             uri = again(dst, LISTEN)
             # The same moments in each run; what they meet is never the same
             moments = random.Random(CANCELS)
-            before = {}
+            before, became = {}, collections.Counter()
             for number in range(WARM + CANCELS):
                 if number == WARM:
                     before = {vm: (resources(vm), memory(vm)) for vm in sides}
-                uri = cancel(src, dst, uri, moments.random() * LONGEST)
+                status, uri = cancel(src, dst, uri,
+                                     moments.random() * LONGEST)
+                became[status] += 1
+            check(became['cancelled'], f'what became of them: {became}')
             for vm in sides:
                 gives_back(vm, before[vm])
             dst.set_params(peer_timeout=PATIENT)
