@@ -295,6 +295,15 @@ def numbered(number):
     return lambda stream: stream.edit(SPARE[0], change)
 
 
+def number_twice(stream):
+    """The second of those that are not needed has the first one's number."""
+    def change(tree):
+        first, second, *_ = (f for f in tree.subsections
+                             if f.flags & frames.SPARE)
+        second.number = first.number
+    stream.edit(SPARE[0], change)
+
+
 WRONG = {
     'all combinations are foreign': (foreign_facts, [
         "device 'ps2kbd' (instance 0): 'ps2kbd' needs ps2kbd/x",
@@ -308,7 +317,8 @@ WRONG = {
     'a zero before the number': (numbered('00'), ["'00' is stored"]),
     'less than nothing': (numbered('-1'), ["'-1' is stored"]),
     'a name, and no number': (numbered(SPARE[1]), ["' is stored"]),
-    'a number twice': (numbered('1'), ["section 'ps2kbd'"]),
+    'a number twice': (number_twice, [
+        "section 'ps2kbd'", 'comes twice: expected it once']),
     'what is needed comes last': (wrong_order, [
         "section 'cpu'", 'comes behind what is not']),
     'a structure that is not needed': (spare_structure, [

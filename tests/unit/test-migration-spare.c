@@ -482,6 +482,28 @@ static void test_stored(void)
     g_assert_cmpuint(stored->needed->len, ==, STREAM_STORED_SETS_MAX);
 }
 
+/* A number has one way to be written, and is one of those that there are */
+static void test_numbered(void)
+{
+    static const char *const wrong[] = {
+        "", "00", "01", "+1", "-0", "-1", " 1", "1 ", "1x", "x", "0x1", "1.0",
+        "2", "10", "4294967295", "4294967296", "4294967297",
+        "18446744073709551616", "18446744073709551617",
+    };
+    g_autoptr(GPtrArray) inside = stream_stored_new();
+    StreamStored *stored = stream_stored_get(inside, "thing");
+
+    g_assert(!stream_stored_numbered(stored, "0"));
+    stream_stored_add_part(stored, "a", 1);
+    stream_stored_add_part(stored, "b", 1);
+    g_assert(stream_stored_numbered(stored, "0") == stored->parts->pdata[0]);
+    g_assert(stream_stored_numbered(stored, "1") == stored->parts->pdata[1]);
+    for (int i = 0; i < ARRAY_SIZE(wrong); i++) {
+        g_test_message("'%s'", wrong[i]);
+        g_assert(!stream_stored_numbered(stored, wrong[i]));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -490,6 +512,7 @@ int main(int argc, char **argv)
     g_test_add_func("/migration/spare/hostile", test_hostile);
     g_test_add_func("/migration/spare/json", test_json);
     g_test_add_func("/migration/spare/look", test_look);
+    g_test_add_func("/migration/spare/numbered", test_numbered);
     g_test_add_func("/migration/spare/stored", test_stored);
     return g_test_run();
 }
