@@ -10,43 +10,17 @@ sends everything: it sends the same before and after, for a machine that
 started afresh as for one that has used the device and then loads a snapshot.
 """
 
-import contextlib
 import subprocess
 
-from harness.qemu import (BUILT, QEMU_IMG, WHOLE, Qemu, migrate,
-                          start_migration, tempdir, wait_for, wait_migration)
+from harness.qemu import (QEMU_IMG, WHOLE, start_migration, tempdir,
+                          wait_for, wait_migration)
 from harness.tap import Tap, check, equal
 from interop.retrying import wait_failed
 from interop.stream import Stream
-from interop.using import DEVICES
+from interop.using import DEVICES, sent, start
 from tool.run import dump
-from witness.qtest import Qtest
 
 TAG = 'untouched'
-FRESH = ['-S', '-m', '16M', '-rtc', 'base=2020-01-01,clock=vm']
-
-
-@contextlib.contextmanager
-def start(machine, *args, **options):
-    """A machine whose CPUs never do anything, and what reaches its
-    devices."""
-    with Qtest() as qtest, Qemu(
-            BUILT, *FRESH, *args, *qtest.args(), machine=machine,
-            accel='qtest', pass_fds=[qtest.theirs.fileno()], **options) as vm:
-        qtest.started()
-        yield vm, qtest
-
-
-def sent(directory, vm, version):
-    """The path of the stream that a machine sends."""
-    path = directory / 'stream'
-    vm.set_params(stream_version=version)
-    migrate(vm, f'exec:cat > {path}')
-    vm.set_params(stream_version=4)
-    # It has its disks back, and can be sent once more
-    vm.qmp('cont')
-    vm.qmp('stop')
-    return path
 
 
 def state(directory, vm, device):
@@ -56,6 +30,13 @@ def state(directory, vm, device):
              if d['name'] == device.section]
     check(found or device.version == 4, f'there is no {device.section}')
     return found
+
+
+def use(vm, qtest, device):
+    """A timer of it runs out if the clock is made to go on."""
+    vm.qmp('cont')
+    device.use(qtest)
+    vm.qmp('stop')
 
 
 def needed(vm, device):
@@ -88,7 +69,7 @@ def both(device):
             if device.part is None:
                 equal(needed(vm, device), [False], 'needed')
             fresh = state(directory, vm, device)
-            device.use(qtest)
+            use(vm, qtest, device)
             if device.part is None:
                 equal(needed(vm, device), [True], 'needed when used')
             used = state(directory, vm, device)
@@ -104,8 +85,16 @@ def both(device):
             equal(in_stream(path, device), device.stays, 'sent after a reset')
             loaded(directory, path, device, again)
         with start(device.machine, *device.args, *WHOLE) as (vm, qtest):
-            check(in_stream(sent(directory, vm, 4), device),
-                  'not sent when all is to be')
+            path = sent(directory, vm, 4)
+            check(in_stream(path, device), 'not sent when all is to be')
+            unused_there(directory, path, device)
+            if device.part is None:
+                # All of it, which is never left out here
+                fresh = state(directory, vm, device)
+                check(fresh, 'it has no state')
+                use(vm, qtest, device)
+                vm.qmp('system_reset')
+                equal(state(directory, vm, device), fresh, 'after a reset')
 
 
 def loaded(directory, path, device, expected):
@@ -114,6 +103,15 @@ def loaded(directory, path, device, expected):
         vm.qmp('migrate-incoming', uri=f'exec:cat {path}')
         wait_migration(vm)
         equal(state(directory, vm, device), expected, 'loaded')
+
+
+def unused_there(directory, path, device):
+    """Whoever was sent what nobody uses does not send it on."""
+    with start(device.machine, *device.args, incoming='defer') as (vm, _):
+        vm.qmp('migrate-incoming', uri=f'exec:cat {path}')
+        wait_migration(vm)
+        check(not in_stream(sent(directory, vm, 4), device),
+              'unused, and sent on')
 
 
 def snapshot(device):
@@ -126,7 +124,7 @@ def snapshot(device):
                    f'if=none,format=qcow2,file={image}') as (vm, qtest):
             fresh = state(directory, vm, device)
             equal(vm.hmp(f'savevm {TAG}'), '', 'savevm')
-            device.use(qtest)
+            use(vm, qtest, device)
             check(state(directory, vm, device) != fresh, 'it is unused')
             equal(vm.hmp(f'loadvm {TAG}'), '', 'loadvm')
             equal(state(directory, vm, device), fresh, 'loaded')
@@ -152,7 +150,7 @@ def not_to_one_without(device, one_way):
          start(device.machine, *device.args) as (src, qtest), \
          start(device.machine + device.switch, *device.without,
                incoming='defer') as (dst, _):
-        device.use(qtest)
+        use(src, qtest, device)
         go(directory, src, dst, one_way)
         if one_way:
             wait_migration(src)

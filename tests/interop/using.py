@@ -5,9 +5,14 @@ guest uses them: a few writes, after each of which they would be missed.
 Not a test: no TAP in here.
 """
 
+import contextlib
 import typing
 
+from harness.qemu import BUILT, Qemu, migrate
+from witness.qtest import Qtest
+
 Q35 = 'pc-q35-7.2-v4'
+FRESH = ['-S', '-m', '16M', '-rtc', 'base=2020-01-01,clock=vm']
 
 
 class Device(typing.NamedTuple):
@@ -82,11 +87,16 @@ def use_cs4231a(qtest):
 
 
 def use_adlib(qtest):
-    """A tone, and a timer."""
-    for register, value in ((0x20, 0x21), (0x02, 0x80), (0x04, 0x01),
+    """A tone, and a timer that has run out."""
+    for register, value in ((0x20, 0x21), (0x02, 0xff), (0x04, 0x01),
                             (0xa0, 0x98), (0xb0, 0x31)):
         qtest.outb(0x388, register)
         qtest.outb(0x389, value)
+    for _ in range(100):
+        qtest.clock_step(10_000_000)
+        if qtest.inb(0x388) & 0x80:
+            return
+    raise AssertionError('the timer never runs out')
 
 
 SLOT = 5
@@ -256,3 +266,26 @@ DEVICES = {
         ('-device', f'virtio-balloon-pci,disable-legacy=on,addr={SLOT}'),
         part='virtio-balloon-device', stays=True),
 }
+
+
+@contextlib.contextmanager
+def start(machine, *args, binary=BUILT, accel='qtest', **options):
+    """A machine whose CPUs never do anything, and what reaches its
+    devices."""
+    with Qtest() as qtest, Qemu(
+            binary, *FRESH, *args, *qtest.args(), machine=machine,
+            accel=accel, pass_fds=[qtest.theirs.fileno()], **options) as vm:
+        qtest.started()
+        yield vm, qtest
+
+
+def sent(directory, vm, version):
+    """The path of the stream that a machine sends."""
+    path = directory / 'stream'
+    vm.set_params(stream_version=version)
+    migrate(vm, f'exec:cat > {path}')
+    vm.set_params(stream_version=4)
+    # It has its disks back, and can be sent once more
+    vm.qmp('cont')
+    vm.qmp('stop')
+    return path
