@@ -14,8 +14,8 @@ from witness import pci
 
 PC, Q35 = check.MACHINES
 STATES = [examine.RESET, check.SEED]
-# In what filter-dump writes
-FRAME = 24 + 16
+# In what filter-dump writes, and in a configuration space
+FRAME, PIN = 24 + 16, 0x3d
 ADDRESS = bytes.fromhex('522233445566')
 SOME = [
     (PC, 'board/isa-pit'), (PC, 'board/mc146818rtc'), (PC, 'board/i8042'),
@@ -85,6 +85,41 @@ def an_address_of_its_own(name, give, version):
         holds(ADDRESS in path.read_bytes(), 'the address is not there')
 
 
+def can_interrupt(card, qtest, bar, step):
+    """Lets a controller send a frame, and want to say that it has."""
+    if bar:
+        qtest.outl((card.readl(pci.BAR0) & ~3) + 0x38, 0x2000)
+    registers = card.readl(pci.BAR0 + 4 * bar) & ~3
+    qtest.outb(registers, 4)
+    qtest.outb(registers + step, 1)
+
+
+def another_pin(name, bar, step):
+    """Behind a stream that says that its interrupt has a pin which is none."""
+    device = made_of(name)
+    args = device.arguments()[1]
+    with tempdir() as work:
+        path = work / 'stream'
+        with Machine(PC, args) as src:
+            card, = regions.functions(src, device)
+            ids = card.readl(0).to_bytes(4, 'little')
+            src.save(path, 3)
+        data = bytearray(path.read_bytes())
+        at = data.index(ids, data.index(b':05.0/'))
+        data[at + PIN] = 0xff
+        path.write_bytes(data)
+        with Machine(PC, args, incoming='defer') as middle:
+            middle.load(path, 3)
+            middle.run()
+            card, = regions.map_all(middle, device)
+            equal(card.byte(PIN), 0xff, 'pin')
+            can_interrupt(card, middle.qtest, bar, step)
+            middle.save(path, 4)
+        with Machine(PC, args, incoming='defer') as dst:
+            dst.load(path, 4)
+            dst.settle()
+
+
 def one_seed_one_way():
     """What is written follows from the seed, and from nothing else."""
     places = [regions.Region(True, 0xc000, 64, 'x')]
@@ -113,6 +148,9 @@ with Tap('devices tested alone') as t:
                                 ('i82551', i82551_address, 3)]:
         t.case(f'{name} with an address of its own, version {version}',
                an_address_of_its_own, name, give, version)
+    for name, bar, step in [('kvaser_pci', 1, 1), ('pcm3680_pci', 0, 1),
+                            ('mioe3680_pci', 0, 4)]:
+        t.case(f'{name} at a pin that is none', another_pin, name, bar, step)
     for machine in PC, Q35:
         known = {d.driver: d for d in [*made.devices(),
                                        *made.of_board(machine)]}
