@@ -18,6 +18,7 @@ from interop.retrying import wait_failed
 
 MACHINE = 'pc-i440fx-7.2-v4'
 UNKNOWN = 0x7a
+CARD = '-device', 'virtio-net-pci'
 
 
 class Stream:
@@ -38,12 +39,12 @@ class Stream:
         self.records[at:at] = added
 
 
-def load(directory, stream, *words):
+def load(directory, stream, *words, args=()):
     """Loads the stream, which is refused with all of these words."""
     data = stream if isinstance(stream, bytes) else wire.encode(stream.records)
     path = directory / 'changed'
     path.write_bytes(data)
-    with Qemu(BUILT, '-S', '-m', '16M', machine=MACHINE,
+    with Qemu(BUILT, '-S', '-m', '16M', *args, machine=MACHINE,
               incoming='defer') as dst:
         dst.qmp('migrate-incoming', uri=f'exec:cat {path}')
         if not words:
@@ -256,6 +257,19 @@ def unchanged(directory, stream):
     equal(figures['skipped'], 0, 'records skipped')
 
 
+def queues(directory, place, value, *words):
+    """A network card's: how many there are, and of what size the first is."""
+    stream = Stream(record_stream(MACHINE, directory, *CARD))
+    record = next(r for r in stream.records
+                  if r.name and r.name.endswith('/virtio-net'))
+    payload = bytearray(record.payload)
+    at = payload.index(b'queues') + len('queues')
+    equal(struct.unpack_from('>II', payload, at), (3, 256), 'queues')
+    struct.pack_into('>I', payload, at + place, value)
+    record.payload = bytes(payload)
+    load(directory, stream, f"{record.name}'", *words, args=CARD)
+
+
 def main(t, directory):
     stream = Stream(record_stream(MACHINE, directory))
     t.case('the stream as it was', unchanged, directory, stream)
@@ -269,6 +283,10 @@ def main(t, directory):
     t.case('refused: version 5', preamble, directory, stream, 4, 5,
            'version 5', 'version 4')
     t.case('refused: version 0', preamble, directory, stream, 4, 0, 'version')
+    for number in 0, 2, 5, 1024:
+        t.case(f'refused: {number} queues of a network card', queues,
+               directory, 0, number, f'{number} queues')
+    t.case('refused: a queue of no size', queues, directory, 4, 0, 'no size')
 
 
 with Tap('version 4 streams that are not right') as tap, tempdir() as work:
