@@ -47,19 +47,24 @@ def older(frame):
     return ['another version', 'expected']
 
 
+def called(frame):
+    """How a frame is called by who has read no more than its header."""
+    return f"'{frame.wire_name.decode()}'"
+
+
 def foreign(frame):
-    frame.name = 'nonsense'
+    frame.name, frame.number = 'nonsense', None
     return ["'nonsense'"]
 
 
 def unknown_flags(frame):
     frame.flags |= UNKNOWN_FLAG
-    return ['unknown flags', f"'{frame.name}'"]
+    return ['unknown flags', called(frame)]
 
 
 def too_long(frame):
     frame.length = TOO_LONG
-    return ['too long', f"'{frame.name}'", str(TOO_LONG)]
+    return ['too long', called(frame), str(TOO_LONG)]
 
 
 def array(frame):
@@ -69,7 +74,7 @@ def array(frame):
 
 
 def no_name(frame):
-    frame.name = '\0'
+    frame.name, frame.number = '\0', None
     return ['proper name']
 
 
