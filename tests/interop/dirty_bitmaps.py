@@ -81,8 +81,9 @@ def running():
 def in_use():
     """Code and a display take what they need; a migration takes all, and
     gives it back."""
-    with running() as vm, Qemu(BUILT, machine=MACHINE, incoming='tcp:127.0.0.1:0'
-                               ) as other, Link(other.listens_at()) as link:
+    with running() as vm, \
+         Qemu(BUILT, machine=MACHINE, incoming='tcp:127.0.0.1:0') as other, \
+         Link(other.listens_at()) as link:
         before = written(vm)
         check(before < 3 * EACH, f'it takes {before >> 20} MiB')
         link.deaf = True

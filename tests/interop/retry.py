@@ -171,8 +171,8 @@ def with_settings(machine, caps=None, make=None, kind=None, unix=False):
 def meanwhile(dst):
     """What somebody may do who looks what has happened."""
     equal(dst.status(), 'inmigrate', 'status')
-    for command in ('query-block', 'query-cpus-fast', 'query-pci', 'query-chardev',
-                    'query-migrate-parameters', 'query-yank'):
+    for command in ('query-block', 'query-cpus-fast', 'query-pci',
+                    'query-chardev', 'query-migrate-parameters', 'query-yank'):
         dst.qmp(command)
     dst.hmp('info registers')
     dst.hmp('info mtree')

@@ -224,8 +224,9 @@ DEVICES = {
         'serial', use_serial, ('-serial', 'null'),
         path='/q35-pcihost/pcie.0/1f.0/isa.0/3f8'),
     'serial port on PCI': Device(
-        f'{PCI}/pci-serial', use_serial_on_pci, ('-chardev', 'null,id=c', '-device',
-                                    f'pci-serial,chardev=c,addr={SLOT}'),
+        f'{PCI}/pci-serial', use_serial_on_pci,
+        ('-chardev', 'null,id=c', '-device',
+         f'pci-serial,chardev=c,addr={SLOT}'),
         part='serial'),
     'parallel port': Device(
         'parallel_isa', use_parallel, ('-parallel', 'null'),

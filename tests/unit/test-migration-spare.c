@@ -423,7 +423,8 @@ static void test_look(void)
     }
 
     /* A file that ends too early, in the memory or behind it */
-    for (size_t length = file.bytes->len; length--; length -= MIN(length, 4999)) {
+    for (size_t length = file.bytes->len; length--;
+         length -= MIN(length, 4999)) {
         g_autofree char *said = NULL;
 
         g_byte_array_set_size(file.bytes, length);
