@@ -92,7 +92,8 @@ leave()
 }
 trap leave EXIT
 
-# Between the two, what belongs together is done together.
+# Between the two, what belongs together is done together. What git writes there
+# takes apart="setsid --wait": it catches signals, ignored or not.
 hold_signals() { trap '' INT TERM; }
 free_signals() { trap - INT TERM; }
 
@@ -144,7 +145,7 @@ logged()
 # Git without anybody's settings: the same commits for everyone.
 plain_git()
 {
-    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git \
+    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 ${apart:-} git \
         -c core.hooksPath=/dev/null -c core.autocrlf=false \
         -c core.safecrlf=false -c gc.auto=0 "$@"
 }

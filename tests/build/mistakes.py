@@ -229,11 +229,15 @@ def interrupted():
                 patch.write_text(old)
                 c.script('tree')
                 prepare()
-                cut += interrupt(c, took * step / steps)
+                if interrupt(c, took * step / steps):
+                    cut += 1
+                else:
+                    # That one was quicker, or the first one was disturbed
+                    took *= 0.7
                 patch.write_text(old)
                 c.script('tree')
                 equal(c.state(), wanted, f'cut at {step} of {steps}')
-            check(cut >= 2, f'only {cut} of {steps} were cut at all')
+            check(cut, f'none of {steps} was cut at all')
 
 
 with Tap('what can go wrong in a build') as t:
