@@ -105,18 +105,22 @@ def comparison(runs, base):
     return table([f'ratio to {base}', *COMPARED], rows)
 
 
+def compared(runs, name, base, key):
+    """The ratios of a figure to that of base, pair by pair; '-' for itself."""
+    if name == base:
+        return '-'
+    return spread([one[key] / other[key]
+                   for one, other in zip(runs[name], runs[base])])
+
+
 def devices(runs, base):
     """The table of the state of devices."""
-    def ratio(name, key):
-        return spread([one[key] / other[key] for one, other
-                       in zip(runs[name], runs[base])])
-
     rows = []
     for name, rounds in runs.items():
         rows.append([name, *(spread([one[key] * 1000 for one in rounds], 1)
                              for key in ('saved', 'loaded')),
                      f'{rounds[0]["bytes"]}',
-                     *('-' if name == base else ratio(name, key)
+                     *(compared(runs, name, base, key)
                        for key in ('saved', 'loaded', 'bytes'))])
     return table(['', 'ms to save', 'ms to load', 'bytes',
                   'ratio to save', 'to load', 'bytes'], rows)
@@ -124,16 +128,12 @@ def devices(runs, base):
 
 def distance(runs, base):
     """The table of migrations over a link that takes its time."""
-    def ratio(name, key):
-        return spread([one[key] / other[key] for one, other
-                       in zip(runs[name], runs[base])])
-
     rows = []
     for name, rounds in runs.items():
         rows.append([name, spread([one['seconds'] for one in rounds]),
                      *(spread([one[key] * 1000 for one in rounds], 0)
                        for key in ('still', 'reported')),
-                     *('-' if name == base else ratio(name, key)
+                     *(compared(runs, name, base, key)
                        for key in ('seconds', 'still'))])
     return table(['', 'seconds', 'ms nobody ran it', 'downtime ms reported',
                   'ratio of seconds', 'of ms nobody ran it'], rows)
@@ -157,17 +157,13 @@ def speeds(runs):
 
 def dirtying(runs, base):
     """The table of guests that change their memory all the time."""
-    def ratio(name, key):
-        return spread([one[key] / other[key] for one, other
-                       in zip(runs[name], runs[base])])
-
     rows = []
     for name, rounds in runs.items():
         rows.append([name, spread([one['seconds'] for one in rounds]),
                      *(spread([one[key] * 1000 for one in rounds], 0)
                        for key in ('still', 'downtime')),
                      spread([one['rounds'] for one in rounds], 0),
-                     *('-' if name == base else ratio(name, key)
+                     *(compared(runs, name, base, key)
                        for key in ('seconds', 'still'))])
     return table(['', 'seconds', 'ms nobody ran it', 'downtime ms reported',
                   'passes', 'ratio of seconds', 'of ms nobody ran it'], rows)
